@@ -1,0 +1,123 @@
+"""How much we still ask of each CA: its rate limits in stored buckets, and whether it is down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from control import limits, renewal
+from control.models import Account, LimitLevel, VirtualHost
+from control.plane import Plane
+from control.ports import AuthorityError
+
+AWAY = frozenset(
+    {"ca_unavailable", "ca_unreachable", "ca_timeout", "ca_untrusted", "ca_unreadable"}
+)
+
+
+class Exhausted(Exception):
+    """A published limit leaves no room before `until`."""
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__(f"the CA's limits leave no room before {until:%Y-%m-%d %H:%M:%S} UTC")
+        self.until = until
+
+
+def has_limits(directory_url: str) -> bool:
+    """Whether anything is known of its limits; a CA that is not in the table has none."""
+    return directory_url in limits.PUBLISHED
+
+
+def spend_order(
+    session: Session, host: VirtualHost, directory_url: str, account_uri: str, now: datetime
+) -> None:
+    """Take one order's worth out of every bucket, in this transaction; raise Exhausted."""
+    charges = limits.order_charges(directory_url, account_uri, host.hostname, _kind(host, now))
+    failures = limits.failure_charges(directory_url, account_uri, host.hostname)
+    levels = _levels(session, [*charges, *failures])
+    urgent = host.certificate is None or renewal.ends_soon(
+        now, host.certificate.not_before, host.certificate.not_after
+    )
+    share = limits.SHARE if urgent else limits.BULK_SHARE
+    until = limits.earliest([*charges, *failures], levels, now, share=share)
+    if until > now:
+        raise Exhausted(until)
+    _store(session, limits.spend(charges, levels, now))
+
+
+def spend_failure(plane: Plane, hostname: str, directory_url: str, account_uri: str) -> None:
+    """Remember a failed validation."""
+    charges = limits.failure_charges(directory_url, account_uri, hostname)
+    if charges:
+        with plane.database.writing() as session:
+            _store(session, limits.spend(charges, _levels(session, charges), plane.clock()))
+
+
+def choose_directory(
+    session: Session, host: VirtualHost, first: str, second: str | None, now: datetime
+) -> str:
+    """The CA of a new order: the second only after the first has stayed down."""
+    if second is None:
+        return first
+    account = session.get(Account, first)
+    certificate = host.certificate
+    fallback = renewal.use_fallback(
+        account.down_since if account else None,
+        now,
+        not_before=certificate.not_before if certificate else None,
+        not_after=certificate.not_after if certificate else None,
+    )
+    return second if fallback else first
+
+
+def note_answer(plane: Plane, directory_url: str, problem: AuthorityError | None) -> None:
+    """Remember since when a CA has been down; any answer of it ends that, and who waited is due."""
+    away = problem is not None and problem.reason in AWAY
+    with plane.database.reading() as session:
+        account = session.get(Account, directory_url)
+        if account is None or (account.down_since is not None) == away:
+            return
+    now = plane.clock()
+    with plane.database.writing() as session:
+        session.get_one(Account, directory_url).down_since = now if away else None
+        if not away:
+            waited = (VirtualHost.error_reason.in_(AWAY), VirtualHost.due_at > now)
+            session.execute(update(VirtualHost).where(*waited).values(due_at=now))
+
+
+def away_since(session: Session, host: VirtualHost) -> datetime | None:
+    """Since when the CA of the order under way has answered nobody; None while it answers."""
+    account = session.get(Account, host.order.directory_url) if host.order else None
+    return account.down_since if account else None
+
+
+def _kind(host: VirtualHost, now: datetime) -> str:
+    """Exempt from most limits: same names as before; from all: an ARI replacement inside its window."""
+    certificate = host.certificate
+    if certificate is None or certificate.source != "acme":
+        return limits.NEW
+    start, end = certificate.ari_start, certificate.ari_end
+    inside = start is not None and end is not None and start <= now <= end
+    return limits.REPLACEMENT if inside else limits.SAME_SET
+
+
+def _levels(session: Session, charges: Iterable[limits.Charge]) -> dict[str, datetime]:
+    keys = [charge.key for charge in charges]
+    if not keys:
+        return {}
+    rows = session.scalars(select(LimitLevel).where(LimitLevel.key.in_(keys)).with_for_update())
+    return {row.key: row.empty_at for row in rows}
+
+
+def _store(session: Session, levels: dict[str, datetime]) -> None:
+    """Two workers may draw on a new bucket at the same moment."""
+    insert = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    for key, moment in sorted(levels.items()):
+        statement = insert.insert(LimitLevel).values(key=key, empty_at=moment)
+        session.execute(
+            statement.on_conflict_do_update(index_elements=["key"], set_={"empty_at": moment})
+        )

@@ -1,0 +1,30 @@
+"""/settings: what an administrator changes while everything runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask.views import MethodView
+from flask_smorest import Blueprint
+
+from control import registry
+from control.api.context import plane, who
+from control.api.schemas import SettingsSchema
+
+blueprint = Blueprint("settings", __name__, description="Run-time settings")
+
+
+@blueprint.route("/settings")
+class Settings(MethodView):
+    """All of them at once."""
+
+    @blueprint.response(200, SettingsSchema)
+    def get(self) -> dict[str, Any]:
+        """Show what holds now."""
+        return plane().runtime().as_dict()
+
+    @blueprint.arguments(SettingsSchema)
+    @blueprint.response(200, SettingsSchema)
+    def put(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """Change some; those left out stay."""
+        return registry.configure(plane(), changes, who()).as_dict()

@@ -1,0 +1,105 @@
+"""Database: one engine, read transactions and write transactions; SQLite (WAL) and PostgreSQL alike."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.orm import Session
+
+BUSY_MILLISECONDS = 20_000
+"""How long SQLite waits for another process's write before it gives up."""
+
+
+class DatabaseUnavailable(Exception):
+    """The database cannot be reached, or has no schema; the text says what to do."""
+
+
+class Database:
+    """The truth. `reading()` and `writing()` each give a Session in one transaction.
+
+    Writers are serialised on SQLite (BEGIN IMMEDIATE, and a lock among this process's threads, so
+    that they queue instead of polling); on PostgreSQL rows are locked by those who change them.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            self.url = make_url(url)
+        except ArgumentError as problem:
+            raise DatabaseUnavailable(f"DATABASE_URL cannot be read: {problem}") from problem
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.engine = self._sqlite() if self.is_sqlite else self._server()
+        self._writer: Any = threading.Lock() if self.is_sqlite else nullcontext()
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session whose changes are thrown away; what it loaded stays usable afterwards."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session that commits at the end, or rolls back when the block raises."""
+        engine = self.engine.execution_options(immediate=True)
+        with self._writer, Session(engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def check(self) -> None:
+        """Raise DatabaseUnavailable when it does not answer or has not been migrated."""
+        try:
+            with self.engine.connect() as connection:
+                migrated = inspect(connection).has_table("virtual_hosts")
+        except OperationalError as problem:
+            first = (str(problem.orig).splitlines() or [""])[0]
+            raise DatabaseUnavailable(
+                f"the database at {self.url.render_as_string()} does not answer ({first}): "
+                "check DATABASE_URL and that the server runs"
+            ) from problem
+        if not migrated:
+            raise DatabaseUnavailable(
+                f"the database at {self.url.render_as_string()} has no schema: run `edgectl migrate`"
+            )
+
+    def alive(self) -> None:
+        """Ask it for one row."""
+        with self.engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def _server(self) -> Engine:
+        return create_engine(
+            self.url, pool_size=20, max_overflow=60, pool_pre_ping=True, pool_timeout=15
+        )
+
+    def _sqlite(self) -> Engine:
+        if self.url.database and self.url.database != ":memory:":
+            path = Path(self.url.database)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        engine = create_engine(self.url, pool_size=20, max_overflow=100, pool_timeout=15)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    """Leave BEGIN to us, and choose WAL; `synchronous=FULL` because keys and orders must survive."""
+    connection.isolation_level = None
+    for pragma in (
+        f"busy_timeout={BUSY_MILLISECONDS}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    immediate = connection.get_execution_options().get("immediate", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

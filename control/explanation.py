@@ -1,0 +1,150 @@
+"""What a visitor of a hostname gets and why, in words: from database, Redis, each edge and the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from sqlalchemy import select
+
+from control.models import VirtualHost
+from control.plane import Plane
+from control.ports import EdgeReport, StoreUnavailable
+from control.publishing import known_epoch
+
+
+class Wire(Protocol):
+    """A handshake, as a visitor makes it."""
+
+    def certificate(self, hostname: str, address: str, port: int) -> str:
+        """Hex SHA-256 of the leaf that is served; ConnectionError in words."""
+
+
+@dataclass
+class Explanation:
+    """`verdict` is the answer, `findings` say how it was found: (where, what) in order."""
+
+    hostname: str
+    verdict: str = ""
+    served: bool = False
+    findings: list[tuple[str, str]] = field(default_factory=list)
+
+
+def explain(
+    plane: Plane, hostname: str, wire: Wire, addresses: Sequence[tuple[str, int]], now: datetime
+) -> Explanation:
+    """Look everywhere and conclude; raises nothing for what it finds."""
+    told = Explanation(hostname)
+    with plane.database.reading() as session:
+        host = session.scalar(select(VirtualHost).where(VirtualHost.hostname == hostname))
+        epoch = known_epoch(session)
+    told.findings.append(("database", _database(host)))
+    stored, edges = _redis(plane, hostname, told)
+    behind = _edges(host, edges, epoch, told)
+    seen = _wire(hostname, wire, addresses, told)
+    error = host.explained(plane.settings.edge_public_addresses) if host else None
+    told.verdict, told.served = _verdict(host, error, stored, edges, behind, seen, now)
+    return told
+
+
+def _database(host: VirtualHost | None) -> str:
+    if host is None:
+        return "there is no such virtual host and there was none"
+    if host.deleted_at is not None:
+        return f"deleted on {host.deleted_at:%Y-%m-%d %H:%M} UTC"
+    words = [host.kind, host.status, "enabled" if host.enabled else "disabled"]
+    words.append(f"revision {host.revision}")
+    certificate = host.certificate
+    if certificate is None:
+        words.append("no certificate")
+    else:
+        words.append(
+            f"certificate {certificate.sha256[:12]} of {certificate.issuer} "
+            f"until {certificate.not_after:%Y-%m-%d}"
+        )
+    return ", ".join(words)
+
+
+def _redis(
+    plane: Plane, hostname: str, told: Explanation
+) -> tuple[dict[str, str] | None, Sequence[EdgeReport]]:
+    try:
+        stored, edges = dict(plane.store.show(hostname)), plane.store.edges()
+    except StoreUnavailable as problem:
+        told.findings.append(("redis", f"does not answer: {problem.detail}"))
+        return None, ()
+    if stored:
+        digest = stored.get("cert", "")[:12] or "none"
+        words = f"{stored.get('state')}, revision {stored.get('rev')}, certificate {digest}"
+    else:
+        words = "knows nothing of it"
+    told.findings.append(("redis", words))
+    return stored, edges
+
+
+def _edges(
+    host: VirtualHost | None, edges: Sequence[EdgeReport], epoch: str, told: Explanation
+) -> list[str]:
+    behind = []
+    if not edges:
+        told.findings.append(("edges", "none has sent a heartbeat in the last 30 s"))
+    for edge in edges:
+        late = edge.epoch != epoch or (host is not None and edge.revision < host.revision)
+        if late:
+            behind.append(edge.edge)
+        refused = host is not None and host.hostname in edge.refused
+        words = f"applied revision {edge.revision}"
+        words += ", behind" if late else ", up to date"
+        words += ", refused its certificate and keeps the one before" if refused else ""
+        told.findings.append((edge.edge, words))
+    return behind
+
+
+def _wire(
+    hostname: str, wire: Wire, addresses: Sequence[tuple[str, int]], told: Explanation
+) -> list[str]:
+    seen = []
+    for address, port in addresses:
+        try:
+            digest = wire.certificate(hostname, address, port)
+        except ConnectionError as problem:
+            told.findings.append((f"{address}:{port}", str(problem)))
+            continue
+        seen.append(digest)
+        told.findings.append((f"{address}:{port}", f"serves certificate {digest[:12]}"))
+    return seen
+
+
+def _verdict(
+    host: VirtualHost | None,
+    error: dict[str, Any] | None,
+    stored: dict[str, str] | None,
+    edges: Sequence[EdgeReport],
+    behind: list[str],
+    seen: list[str],
+    now: datetime,
+) -> tuple[str, bool]:
+    """The first thing that is wrong, in the order in which a visitor meets it."""
+    if host is None or host.deleted_at is not None:
+        gone = "refused in the handshake: there is no such virtual host"
+        return (gone + (", but an edge still serves it" if seen else ""), bool(seen))
+    if not host.enabled:
+        return "refused in the handshake: it is disabled (edgectl host enable)", False
+    if error is not None:
+        return f"not served: {error['reason']} — {error['detail']}. {error['hint']}", False
+    if host.certificate is None:
+        return f"not served yet: {host.status} at step {host.step}", False
+    if host.certificate.not_after <= now:
+        return "an expired certificate: see `edgectl host show` for why it was not renewed", False
+    if stored is not None and stored.get("cert") != host.certificate.sha256:
+        return "perhaps an older certificate: Redis differs, run `edgectl reconcile`", False
+    if not edges:
+        return "perhaps nothing: no edge is alive", bool(seen)
+    if behind:
+        return f"perhaps an older state: {', '.join(behind)} is behind", bool(seen)
+    if seen and host.certificate.sha256 not in seen:
+        return "another certificate than it should: the address is not one of our edges", False
+    until = host.certificate.not_after
+    return f"its own certificate, valid until {until:%Y-%m-%d %H:%M} UTC", True

@@ -1,0 +1,318 @@
+"""The step `issue`: account, order, challenges, certificate; each stored before it is used.
+
+In this order, each asking first for its own result, so that a crash, a retry and a renewal are one road:
+  1. order row with its leaf key, sealed           (a later step never makes a second key)
+  2. account, registered                           (again, when the CA has lost it)
+  3. DNS and CAA looked at, limits asked, newOrder, its URL stored    (or the stored order fetched)
+  4. challenges published, applied by every live edge, found on port 80, only then answered
+  5. finalize with the stored key, download, check, commit
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from sqlalchemy.exc import IntegrityError
+
+from control import ports, sealing
+from control.allowance import choose_directory, has_limits, note_answer, spend_failure, spend_order
+from control.certificates import Facts, Unusable, check, new_key, request
+from control.claims import Claim, owned
+from control.inspection import Remembering, expected, require_dns, require_port80
+from control.metrics import count_issuance
+from control.models import Account, Certificate, Order, RuntimeSettings, VirtualHost
+from control.plane import Plane, record
+from control.ports import AccountUnknown, AuthorityError, OrderGone
+from control.preflight import Expected
+from control.publishing import publish, wait_applied
+
+ATTEMPTS = 3
+"""How often one run starts over because the CA has lost the account or the order."""
+
+Result = TypeVar("Result")
+
+_registering = threading.Lock()
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One run of the step: everything its parts need."""
+
+    plane: Plane
+    held: Claim
+    runtime: RuntimeSettings
+    started: _Started
+    authority: ports.CertificateAuthority
+    account: ports.Account
+    resolver: ports.Resolver
+
+    @property
+    def expected(self) -> Expected:
+        """What DNS and port 80 should say."""
+        return expected(self.plane, self.started.directory_url, self.account.uri)
+
+
+@dataclass(frozen=True)
+class _Started:
+    """An order row as it was read: what it takes to go on with it."""
+
+    directory_url: str
+    url: str | None
+    key: ec.EllipticCurvePrivateKey
+    spki: str
+    replaces: str | None
+
+
+def issue(plane: Plane, held: Claim, runtime: RuntimeSettings) -> None:
+    """Get a certificate and commit it. Raises PortError, Lost, Exhausted."""
+    for attempt in range(1, ATTEMPTS + 1):
+        started = _start(plane, held, runtime)
+        try:
+            _issue(plane, held, runtime, started)
+        except (AccountUnknown, OrderGone) as problem:
+            if isinstance(problem, AccountUnknown):
+                _forget_account(plane, started.directory_url)
+            _forget_order(plane, held)
+            if attempt == ATTEMPTS:
+                raise
+        except AuthorityError as problem:
+            note_answer(plane, started.directory_url, problem)
+            raise
+        else:
+            note_answer(plane, started.directory_url, None)
+            return
+
+
+def _issue(plane: Plane, held: Claim, runtime: RuntimeSettings, started: _Started) -> None:
+    work = _Work(
+        plane,
+        held,
+        runtime,
+        started,
+        plane.authority(started.directory_url),
+        account_at(plane, started.directory_url, runtime.acme_email),
+        Remembering(plane.resolver),
+    )
+    order = _order(work)
+    if order.status == "pending":
+        order = _validate(work, order)
+    if order.status != "valid":
+        csr = request(held.hostname, started.key)
+        order = work.authority.finalize(work.account, order, csr)
+    _keep(plane, held, started, work.authority.download(work.account, order))
+
+
+def _start(plane: Plane, held: Claim, runtime: RuntimeSettings) -> _Started:
+    """The order under way, or a new one with its leaf key sealed and committed."""
+    with owned(plane.database, held) as (session, host):
+        host.step = "issue"
+        now = plane.clock()
+        first, second = runtime.acme_directory_url, plane.settings.acme_fallback_directory_url
+        directory_url = choose_directory(session, host, first, second, now)
+        if host.order is not None and host.order.directory_url not in (directory_url, second):
+            host.order = None  # its CA stays down, or is no longer the one to ask: never mixed
+            session.flush()
+        order = host.order
+        if order is None:
+            key = new_key()
+            spki = sealing.spki_sha256(key)
+            purpose = sealing.for_hostname(host.hostname, spki)
+            sealed = plane.keyring.seal(sealing.private_key_der(key), purpose)
+            order = host.order = Order(
+                directory_url=directory_url,
+                sealed_key=sealed,
+                spki=spki,
+                created_at=now,
+            )
+        else:
+            key = open_key(plane, host.hostname, order.spki, order.sealed_key)
+        return _Started(order.directory_url, order.url, key, order.spki, _replaced(host, order))
+
+
+def _replaced(host: VirtualHost, order: Order) -> str | None:
+    """The certificate that a renewal replaces, if the same CA gave it (RFC 9773 §5)."""
+    current = host.certificate
+    if current is None or current.directory_url != order.directory_url:
+        return None
+    return current.chain
+
+
+def open_key(plane: Plane, hostname: str, spki: str, sealed: str) -> ec.EllipticCurvePrivateKey:
+    """A leaf key of ours; AuthorityError `key_unopenable` when the keyring lacks its line."""
+    try:
+        der = plane.keyring.open(sealed, sealing.for_hostname(hostname, spki))
+    except sealing.CannotOpen as problem:
+        raise AuthorityError("key_unopenable", str(problem)) from problem
+    key = serialization.load_der_private_key(der, password=None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101 # we make no others
+    return key
+
+
+def account_at(plane: Plane, directory_url: str, email: str | None) -> ports.Account:
+    """Our account at a CA: its key stored before the CA hears of it, registered if it is not yet."""
+    account = _stored_account(plane, directory_url)
+    if account.uri:
+        return account
+    with _registering:
+        account = _stored_account(plane, directory_url)
+        if account.uri:
+            return account
+        kid, secret = plane.settings.acme_eab_kid, plane.settings.acme_eab_hmac_key
+        binding = ports.ExternalAccountBinding(kid, secret) if kid and secret else None
+        registered = plane.authority(directory_url).register(account, email, binding)
+        with plane.database.writing() as session:
+            session.get_one(Account, directory_url).uri = registered.uri
+            record(session, "account_registered", plane.clock(), actor="worker", uri=registered.uri)
+        return registered
+
+
+def _stored_account(plane: Plane, directory_url: str) -> ports.Account:
+    purpose = sealing.for_account(directory_url)
+    with plane.database.reading() as session:
+        stored = session.get(Account, directory_url)
+    if stored is None:
+        key = new_key().private_bytes(
+            serialization.Encoding.DER,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        stored = Account(
+            directory_url=directory_url,
+            sealed_key=plane.keyring.seal(key, purpose),
+            created_at=plane.clock(),
+        )
+        try:
+            with plane.database.writing() as session:
+                session.add(stored)
+        except IntegrityError:
+            return _stored_account(plane, directory_url)
+    try:
+        opened = plane.keyring.open(stored.sealed_key, purpose)
+    except sealing.CannotOpen as problem:
+        raise AuthorityError("key_unopenable", str(problem)) from problem
+    return ports.Account(directory_url, opened, stored.uri)
+
+
+def _forget_account(plane: Plane, directory_url: str) -> None:
+    """The CA does not know it any more: the same key registers again."""
+    with plane.database.writing() as session:
+        session.get_one(Account, directory_url).uri = ""
+        record(session, "account_lost", plane.clock(), actor="worker", directory=directory_url)
+
+
+def _forget_order(plane: Plane, held: Claim) -> None:
+    with owned(plane.database, held) as (_, host):
+        host.order = None
+
+
+def _order(work: _Work) -> ports.Order:
+    """The order under way as the CA tells it, or a new one if preflight and limits let it be made."""
+    plane, held, started = work.plane, work.held, work.started
+    if started.url is not None:
+        return work.authority.fetch_order(work.account, started.url)
+    if work.runtime.preflight_enabled:
+        require_dns(plane, held.hostname, work.resolver, work.expected)
+    if has_limits(started.directory_url):
+        with owned(plane.database, held) as (session, host):
+            spend_order(session, host, started.directory_url, work.account.uri, plane.clock())
+    order = _without_replaces_if_needed(
+        started,
+        lambda replaces: work.authority.new_order(
+            work.account, held.hostname, profile=work.runtime.acme_profile, replaces=replaces
+        ),
+    )
+    with owned(plane.database, held) as (_, host):
+        _own_order(host, started).url = order.url
+    return order
+
+
+def _without_replaces_if_needed(started: _Started, order: Callable[[str | None], Result]) -> Result:
+    try:
+        return order(started.replaces)
+    except ports.AlreadyReplaced:
+        return order(None)
+
+
+def _own_order(host: VirtualHost, started: _Started) -> Order:
+    """The order this run began with; OrderGone when somebody has put another in its place."""
+    if host.order is None or host.order.spki != started.spki:
+        raise OrderGone("order_gone", "the order was given up while it was under way")
+    return host.order
+
+
+def _validate(work: _Work, order: ports.Order) -> ports.Order:
+    """Publish, wait until every live edge answers, look ourselves, and only then tell the CA to look."""
+    plane, held = work.plane, work.held
+    challenges = work.authority.challenges(work.account, order)
+    if challenges:
+        published = publish(plane, held.host_id, challenges=challenges)
+        if work.runtime.edge_enabled:
+            wait_applied(plane, published)
+    for challenge in challenges:
+        if work.runtime.preflight_enabled:
+            require_port80(plane, challenge, work.resolver, work.expected)
+        work.authority.answer(work.account, challenge)
+    try:
+        return work.authority.wait_ready(work.account, order)
+    except AuthorityError as problem:
+        if problem.problem is not None:
+            directory_url = work.started.directory_url
+            spend_failure(plane, held.hostname, directory_url, work.account.uri)
+        raise
+
+
+def _keep(plane: Plane, held: Claim, started: _Started, chain: str) -> None:
+    """Check what the CA gave and commit it; only then may it be published."""
+    now = plane.clock()
+    try:
+        facts = check(chain, started.key, held.hostname, now)
+    except Unusable as problem:
+        _forget_order(plane, held)
+        raise AuthorityError("certificate_unusable", str(problem)) from problem
+    with owned(plane.database, held) as (session, host):
+        order = _own_order(host, started)
+        certificate = certificate_of(facts, "acme", order.sealed_key, now)
+        certificate.directory_url = started.directory_url
+        seconds = (now - order.created_at).total_seconds()
+        former = host.certificate
+        host.certify(certificate, now)
+        if former is not None:
+            session.flush()
+            session.delete(former)
+        host.renew_requested = False
+        host.step = "publish"
+        count_issuance(session, seconds)
+        record(
+            session,
+            "certificate_renewed" if former else "certificate_issued",
+            now,
+            actor="worker",
+            hostname=host.hostname,
+            sha256=facts.sha256,
+            issuer=facts.issuer,
+            not_after=facts.not_after.isoformat(),
+            seconds=round(seconds, 3),
+        )
+
+
+def certificate_of(facts: Facts, source: str, sealed_key: str, now: datetime) -> Certificate:
+    """The record of a checked certificate."""
+    return Certificate(
+        source=source,
+        chain=facts.chain,
+        sealed_key=sealed_key,
+        spki=facts.spki,
+        sha256=facts.sha256,
+        issuer=facts.issuer,
+        serial=facts.serial,
+        sans=list(facts.sans),
+        not_before=facts.not_before,
+        not_after=facts.not_after,
+        created_at=now,
+    )

@@ -1,0 +1,157 @@
+"""The CAs' published rate limits, and how far we go into them: token buckets at 80 %, pure functions.
+
+A bucket is one stored moment (GCRA's "theoretical arrival time"): the time at which it will be empty of
+debt. Keep `levels`, key → moment, in one small table; a key that is absent is an untouched bucket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+
+import tldextract
+
+SHARE = 0.8  # of each published limit
+BULK_SHARE = 0.6  # for what nobody waits for, so that a new tenant always finds room
+
+NEW, SAME_SET, REPLACEMENT = "new", "same_set", "replacement"
+FAILURES = "failed_validations"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """`amount` per `period`, counted per account|domain|hostname; `spares` are orders that do not count."""
+
+    name: str
+    amount: int
+    period: timedelta
+    per: str
+    spares: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Charge:
+    """One bucket that a deed draws on."""
+
+    key: str
+    limit: Limit
+
+
+_RENEWALS = frozenset({SAME_SET, REPLACEMENT})
+_REPLACEMENTS = frozenset({REPLACEMENT})
+
+
+def _lets_encrypt(orders: int, per_domain: int, per_set: int, failures: int) -> tuple[Limit, ...]:
+    week = timedelta(days=7)
+    return (
+        Limit("new_orders", orders, timedelta(hours=3), "account", _RENEWALS),
+        Limit("certificates_per_domain", per_domain, week, "domain", _RENEWALS),
+        Limit("certificates_per_set", per_set, week, "hostname", _REPLACEMENTS),
+        Limit(FAILURES, failures, timedelta(hours=1), "hostname"),
+    )
+
+
+# Read 2026-08-05 at letsencrypt.org/docs/rate-limits and /docs/staging-environment. A CA that is not
+# here has none, unless the operator gives some.
+PUBLISHED: Mapping[str, tuple[Limit, ...]] = {
+    "https://acme-v02.api.letsencrypt.org/directory": _lets_encrypt(300, 50, 5, 5),
+    "https://acme-staging-v02.api.letsencrypt.org/directory": _lets_encrypt(
+        1500, 30_000, 30_000, 200
+    ),
+}
+
+
+@cache
+def _suffixes() -> tldextract.TLDExtract:
+    """The public suffix list that the library carries, private section included; no network, no cache."""
+    return tldextract.TLDExtract(
+        suffix_list_urls=(), cache_dir=None, include_psl_private_domains=True
+    )
+
+
+def registered_domain(hostname: str) -> str:
+    """What a CA counts names under: `acme.co.uk` for `mail.acme.co.uk`; a public suffix is its own.
+
+    A top-level domain that the list does not have counts as a suffix, as the list's own rule says.
+    """
+    parts = _suffixes()(hostname)
+    if parts.suffix:
+        return parts.top_domain_under_public_suffix or hostname
+    return ".".join(hostname.split(".")[-2:])
+
+
+def order_charges(
+    directory_url: str,
+    account_uri: str,
+    hostname: str,
+    kind: str,
+    table: Mapping[str, tuple[Limit, ...]] = PUBLISHED,
+) -> tuple[Charge, ...]:
+    """What making an order draws on; `kind` is NEW, SAME_SET (a renewal) or REPLACEMENT (ARI, in its window)."""
+    return tuple(
+        _charge(limit, directory_url, account_uri, hostname)
+        for limit in table.get(directory_url, ())
+        if limit.name != FAILURES and kind not in limit.spares
+    )
+
+
+def failure_charges(
+    directory_url: str,
+    account_uri: str,
+    hostname: str,
+    table: Mapping[str, tuple[Limit, ...]] = PUBLISHED,
+) -> tuple[Charge, ...]:
+    """What a failed validation draws on. Spent after the failure, asked before the next order."""
+    return tuple(
+        _charge(limit, directory_url, account_uri, hostname)
+        for limit in table.get(directory_url, ())
+        if limit.name == FAILURES
+    )
+
+
+def _charge(limit: Limit, directory_url: str, account_uri: str, hostname: str) -> Charge:
+    domain = registered_domain(hostname) if limit.per == "domain" else ""
+    subject = {"account": account_uri, "domain": domain, "hostname": hostname}[limit.per]
+    return Charge(f"{directory_url}|{limit.name}|{subject}", limit)
+
+
+def earliest(
+    charges: Iterable[Charge],
+    levels: Mapping[str, datetime],
+    now: datetime,
+    *,
+    share: float = SHARE,
+) -> datetime:
+    """The first moment, `now` or later, at which every bucket has room for one more."""
+    moments = [
+        levels[charge.key] + _step(charge.limit) - _depth(charge.limit, share)
+        for charge in charges
+        if charge.key in levels
+    ]
+    return max([now, *moments])
+
+
+def spend(
+    charges: Iterable[Charge], levels: Mapping[str, datetime], now: datetime
+) -> dict[str, datetime]:
+    """The new levels, to be stored in the same transaction that decided to go ahead."""
+    return {
+        charge.key: max(levels.get(charge.key, now), now) + _step(charge.limit)
+        for charge in charges
+    }
+
+
+def _step(limit: Limit) -> timedelta:
+    """How long one deed takes to be forgotten."""
+    return limit.period / (limit.amount * SHARE)
+
+
+def _depth(limit: Limit, share: float) -> timedelta:
+    """How much may be spent at once, as time: whole deeds, at least one.
+
+    A smaller share leaves room for others, so it means nothing where there are no others.
+    """
+    share = SHARE if limit.per == "hostname" else share
+    return _step(limit) * max(int(limit.amount * share), 1)

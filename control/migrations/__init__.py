@@ -1,0 +1,1 @@
+"""Alembic: the schema's history; `edgectl migrate` runs it."""

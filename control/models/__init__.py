@@ -1,0 +1,48 @@
+"""The records and the rules each keeps about itself; the state machine."""
+
+from __future__ import annotations
+
+from control.models.certificate import Account, Certificate, LimitLevel, Order
+from control.models.journal import Counter, EdgeState, Event, Logo, Setting, Token
+from control.models.record import Moment, Record
+from control.models.runtime import RuntimeSettings
+from control.models.virtual_host import (
+    LOGO_FIELDS,
+    LOGO_PATH,
+    THEME_FIELDS,
+    Domain,
+    DomainTaken,
+    NotFailed,
+    OlderGeneration,
+    OwnedElsewhere,
+    PrimaryFixed,
+    VirtualHost,
+    locked,
+)
+
+__all__ = [
+    "LOGO_FIELDS",
+    "LOGO_PATH",
+    "THEME_FIELDS",
+    "Account",
+    "Certificate",
+    "Counter",
+    "Domain",
+    "DomainTaken",
+    "EdgeState",
+    "Event",
+    "LimitLevel",
+    "Logo",
+    "Moment",
+    "NotFailed",
+    "OlderGeneration",
+    "Order",
+    "OwnedElsewhere",
+    "PrimaryFixed",
+    "Record",
+    "RuntimeSettings",
+    "Setting",
+    "Token",
+    "VirtualHost",
+    "locked",
+]

@@ -1,0 +1,48 @@
+"""Plane: the connected parts of the control plane, handed to whoever does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from control.database import Database
+from control.models import Event, RuntimeSettings
+from control.models.runtime import load
+from control.ports import CertificateAuthority, EdgeStore, HttpProbe, Resolver
+from control.sealing import Keyring
+from control.settings import Settings
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Truth, copy, keys and the outside; `authority` gives the CA of a directory URL, `clock` the time."""
+
+    settings: Settings
+    database: Database
+    store: EdgeStore
+    keyring: Keyring
+    authority: Callable[[str], CertificateAuthority]
+    resolver: Resolver
+    probe: HttpProbe
+    clock: Callable[[], datetime]
+
+    def runtime(self) -> RuntimeSettings:
+        """What an administrator has set, now."""
+        with self.database.reading() as session:
+            return load(session, self.settings)
+
+
+def record(
+    session: Session,
+    kind: str,
+    now: datetime,
+    *,
+    actor: str,
+    hostname: str | None = None,
+    **detail: object,
+) -> None:
+    """Add an event to this transaction; `detail` holds JSON values and never a secret."""
+    session.add(Event(at=now, kind=kind, actor=actor, hostname=hostname, detail=detail))

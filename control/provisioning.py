@@ -1,0 +1,306 @@
+"""The chain: bootstrap, issue, publish, served; each step asks for its own result first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from control import renewal
+from control.allowance import Exhausted, away_since
+from control.claims import Claim, Lost, owned
+from control.inspection import NotFit
+from control.issuance import issue
+from control.metrics import ISSUANCES, count
+from control.models import Certificate, RuntimeSettings, VirtualHost
+from control.plane import Plane, record
+from control.ports import AuthorityError, PortError, PublishRefused, RenewalInfo, StoreUnavailable
+from control.publishing import NotApplied, Published, known_epoch, publish, wait_applied
+
+SOON = timedelta(seconds=2)
+LATER = timedelta(seconds=15)
+DAILY = timedelta(days=1)
+FIRST_POLL = timedelta(hours=1)
+POLL_WITHOUT_ARI = timedelta(days=1)
+WARN_DAYS = (30, 14, 7, 3, 1)
+"""Days before its end at which an uploaded certificate is warned of."""
+ROUNDS = 5
+"""How often a host that changes while it is being served is published again in one run."""
+
+
+class Waiting(Exception):
+    """Nothing failed, but something must come first; `until` None waits for a change."""
+
+    def __init__(self, reason: str, detail: str, until: datetime | None) -> None:
+        super().__init__(reason)
+        self.reason, self.detail, self.until = reason, detail, until
+
+
+def provision(plane: Plane, held: Claim) -> None:
+    """Bring one claimed virtual host as far as it gets, record how that ended, and release it."""
+    with suppress(Lost):
+        _run(plane, held)
+
+
+def give_up(plane: Plane, held: Claim, problem: Exception) -> None:
+    """Record a fault of our own, so that it is seen and tried again."""
+    with suppress(Lost):
+        _failed(plane, held, "internal", PortError("internal_error", repr(problem)))
+
+
+def _run(plane: Plane, held: Claim) -> None:
+    runtime = plane.runtime()
+    if _look(plane, held).status == "failed":
+        with owned(plane.database, held) as (_, host):
+            host.retry(plane.clock())
+    step = "bootstrap"
+    try:
+        for step, do in _STEPS:  # noqa: B007 # the step that raised is told below
+            do(plane, held, runtime)
+    except Waiting as wait:
+        _wait(plane, held, step, wait)
+    except (NotApplied, StoreUnavailable, PublishRefused) as problem:
+        until = plane.clock() + _patience(plane, held)
+        _wait(plane, held, step, Waiting(problem.reason, problem.detail, until))
+    except Exhausted as limit:
+        _wait(plane, held, step, Waiting("limit_reserved", str(limit), limit.until))
+    except PortError as problem:
+        _failed(plane, held, step, problem)
+
+
+def _patience(plane: Plane, held: Claim) -> timedelta:
+    """How soon to look again for edges or Redis: soon at first, more slowly the longer it lasts."""
+    waited = (plane.clock() - _look(plane, held).updated_at) / 4
+    return min(max(waited, SOON), LATER)
+
+
+def _bootstrap(plane: Plane, held: Claim, runtime: RuntimeSettings) -> None:
+    """Edges know the name, so that port 80 answers for it; no order is spent while no edge lives.
+
+    A new host whose order can begin at once is published with its first challenge instead.
+    """
+    absent = runtime.edge_enabled and not plane.store.edges()
+    new = _look(plane, held).revision == 0
+    if absent or not (new and runtime.acme_enabled):
+        _publish(plane, held, runtime)
+    if absent:
+        raise NotApplied("edge_absent", "no edge has sent a heartbeat in the last 30 s")
+
+
+def _issue(plane: Plane, held: Claim, runtime: RuntimeSettings) -> None:
+    if _wants_certificate(plane, held, runtime):
+        issue(plane, held, runtime)
+
+
+def _publish(plane: Plane, held: Claim, runtime: RuntimeSettings) -> None:
+    """Give edges what they have not been given; tokens of answered challenges go with it."""
+    host = _look(plane, held)
+    done = [] if host.order else host.tokens
+    if host.published < host.change or done:
+        publish(plane, host.id, forget=done)
+
+
+def _served(plane: Plane, held: Claim, runtime: RuntimeSettings) -> None:
+    """`ready` once every live edge has applied the last revision."""
+    for _ in range(ROUNDS):
+        host = _look(plane, held)
+        if runtime.edge_enabled:
+            with plane.database.reading() as session:
+                epoch = known_epoch(session)
+            wait_applied(plane, Published(epoch, host.revision))
+        if _succeed(plane, held, runtime, host.change):
+            return
+        _publish(plane, held, runtime)
+    raise Waiting("edge_lagging", "it changes faster than it is published", plane.clock() + SOON)
+
+
+_STEPS: tuple[tuple[str, Callable[[Plane, Claim, RuntimeSettings], None]], ...] = (
+    ("bootstrap", _bootstrap),
+    ("issue", _issue),
+    ("publish", _publish),
+    ("served", _served),
+)
+
+
+def _look(plane: Plane, held: Claim) -> VirtualHost:
+    """The record as it is now, to be read only."""
+    with plane.database.reading() as session:
+        host = session.get_one(VirtualHost, held.host_id)
+        if host.lease != held.lease or host.deleted_at is not None:
+            raise Lost(held.hostname)
+        _ = host.order
+        return host
+
+
+def _wants_certificate(plane: Plane, held: Claim, runtime: RuntimeSettings) -> bool:
+    """Whether an order is to be made, or one under way to be ended."""
+    host = _look(plane, held)
+    certificate = host.certificate
+    if not runtime.acme_enabled:
+        if certificate is None and runtime.edge_enabled:
+            raise Waiting("certificate_absent", "issuance is switched off", None)
+        return False
+    if certificate is None or host.renew_requested:
+        return True
+    if certificate.source != "acme":
+        return False
+    if host.order is not None:
+        return True
+    return renew_at(plane, held, certificate, runtime) <= plane.clock()
+
+
+def renew_at(
+    plane: Plane, held: Claim, certificate: Certificate, runtime: RuntimeSettings
+) -> datetime:
+    """When it is due, the CA asked again if it wants to be (RFC 9773 §4.3)."""
+    now = plane.clock()
+    if certificate.ari_next_poll is not None and certificate.ari_next_poll <= now:
+        _ask_renewal_info(plane, held, certificate, now)
+    with owned(plane.database, held) as (_, host):
+        if host.certificate is None:
+            raise Lost(held.hostname)
+        host.certificate.renew_at = _due(host, host.certificate, runtime)
+        return host.certificate.renew_at
+
+
+def _ask_renewal_info(plane: Plane, held: Claim, certificate: Certificate, now: datetime) -> None:
+    """Store what ARI says; an answer that does not come changes nothing but the next question."""
+    key = f"{held.hostname} {certificate.sha256}"
+    try:
+        url = certificate.directory_url or plane.settings.acme_directory_url
+        info = plane.authority(url).renewal_info(certificate.chain)
+        following = info.next_poll if info else now + POLL_WITHOUT_ARI
+    except AuthorityError:
+        info, following = None, renewal.next_poll(3, now, key)
+    with owned(plane.database, held) as (session, host):
+        current = host.certificate
+        if current is None or current.sha256 != certificate.sha256:
+            raise Lost(held.hostname)
+        if info is not None:
+            if renewal.moved_earlier(current.not_before, current.not_after, info) and (
+                current.ari_end is None or info.end < current.ari_end
+            ):
+                explanation = info.explanation_url or "no explanation given"
+                record(
+                    session, "renewal_moved", now, actor="ca", hostname=host.hostname,
+                    start=info.start.isoformat(), explanation=explanation,
+                )  # fmt: skip
+            current.ari_start, current.ari_end = info.start, info.end
+            current.ari_explanation = info.explanation_url
+        current.ari_next_poll = following
+
+
+def _due(host: VirtualHost, certificate: Certificate, runtime: RuntimeSettings) -> datetime:
+    info = None
+    if certificate.ari_start is not None and certificate.ari_end is not None:
+        info = RenewalInfo(certificate.ari_start, certificate.ari_end, certificate.ari_end)
+    return renewal.due_at(
+        certificate.not_before,
+        certificate.not_after,
+        f"{host.hostname} {certificate.sha256}",
+        info=info,
+        threshold_days=runtime.renewal_threshold_days,
+    )
+
+
+def _next_look(host: VirtualHost, runtime: RuntimeSettings, now: datetime) -> datetime | None:
+    """When a ready host is due again: for renewal, or to ask the CA about it."""
+    certificate = host.certificate
+    if certificate is not None and certificate.source == "uploaded":
+        return _next_warning(certificate, now)
+    if certificate is None or not runtime.acme_enabled:
+        return None
+    certificate.ari_next_poll = certificate.ari_next_poll or now + FIRST_POLL * (
+        1 + renewal.fraction("first poll", host.hostname)
+    )
+    certificate.renew_at = _due(host, certificate, runtime)
+    return min(certificate.renew_at, certificate.ari_next_poll)
+
+
+def _next_warning(certificate: Certificate, now: datetime) -> datetime | None:
+    """When to say again that an uploaded certificate is about to end: nobody else renews it."""
+    moments = (certificate.not_after - timedelta(days=days) for days in WARN_DAYS)
+    return next((moment for moment in moments if moment > now), None)
+
+
+def _warn(session: Session, host: VirtualHost, now: datetime) -> None:
+    """An event for an uploaded certificate that ends within the month."""
+    certificate = host.certificate
+    if certificate is None or certificate.source != "uploaded":
+        return
+    if certificate.not_after - now <= timedelta(days=WARN_DAYS[0]):
+        left = max(0, (certificate.not_after - now).days)
+        record(
+            session, "certificate_expiring", now, actor="worker", hostname=host.hostname,
+            days_left=left, not_after=certificate.not_after.isoformat(),
+        )  # fmt: skip
+
+
+def _succeed(plane: Plane, held: Claim, runtime: RuntimeSettings, change: int) -> bool:
+    """Say `ready`, unless the record changed since edges applied it."""
+    now = plane.clock()
+    with owned(plane.database, held) as (session, host):
+        if host.change != change or host.published < change:
+            return False
+        if host.status != "ready":
+            record(session, "ready", now, actor="worker", hostname=host.hostname)
+        _warn(session, host, now)
+        host.succeed(now, _next_look(host, runtime, now))
+        host.release()
+        return True
+
+
+def _wait(plane: Plane, held: Claim, step: str, wait: Waiting) -> None:
+    """Record what comes first, and let go."""
+    now = plane.clock()
+    with owned(plane.database, held) as (session, host):
+        if host.status != "ready" and host.error_reason != wait.reason:
+            record(
+                session, "waiting", now, actor="worker", hostname=host.hostname,
+                step=step, reason=wait.reason, detail=wait.detail,
+            )  # fmt: skip
+        host.wait(step, wait.reason, wait.detail, now, wait.until)
+        host.release()
+
+
+def _failed(plane: Plane, held: Claim, step: str, problem: PortError) -> None:
+    """Record why, and when it is tried again; a name that has moved away is only looked at daily."""
+    now = plane.clock()
+    with owned(plane.database, held) as (session, host):
+        reason, record_to_set = problem.reason, None
+        if isinstance(problem, NotFit):
+            record_to_set = problem.record
+            host.moved_since = (host.moved_since or now) if problem.away else None
+            if renewal.has_moved(host.moved_since, now):
+                reason = "dns_moved"
+        following = _next_attempt(session, host, reason, problem, now)
+        kind = "renewal_failed" if host.status == "ready" else "failed"
+        host.fail(step, reason, problem.detail, now, following, record_to_set)
+        host.release()
+        count(session, ISSUANCES, reason)
+        never_published = host.revision == 0
+        record(
+            session, kind, now, actor="worker", hostname=host.hostname, step=step,
+            reason=reason, detail=problem.detail, next_attempt_at=following.isoformat(),
+        )  # fmt: skip
+    if never_published:
+        with suppress(StoreUnavailable, PublishRefused):
+            publish(plane, held.host_id)
+
+
+def _next_attempt(
+    session: Session, host: VirtualHost, reason: str, problem: PortError, now: datetime
+) -> datetime:
+    if reason == "dns_moved":
+        return now + DAILY
+    return renewal.next_attempt(
+        host.attempts + 1,
+        reason,
+        host.hostname,
+        now,
+        not_before=problem.not_before,
+        not_after=host.certificate.not_after if host.certificate else None,
+        away_since=away_since(session, host),
+    )

@@ -1,0 +1,126 @@
+"""Keyring rotation: the newest key seals from now on, and everything is sealed again without a pause."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from control import sealing
+from control.models import Account, Certificate, Order, VirtualHost, locked
+from control.plane import Plane, record
+from control.reconcile import publish_pending
+
+
+class NotEverywhere(Exception):
+    """An edge does not have the new key yet; the text names it."""
+
+
+def rotate(
+    plane: Plane, path: Path, seconds: float, say: Callable[[str], object]
+) -> tuple[str, int]:
+    """Make the last key of the file the sealing one; returns its kid and how many keys were sealed anew.
+
+    1. Wait until every live edge lists the kid, so that none meets a key it cannot open.
+    2. Put it first in the file; running processes read it within moments.
+    3. Seal again: accounts, orders, certificates; each is published as it is done.
+    """
+    keys = sealing.read(path)
+    kid = list(keys)[-1]
+    _wait_for_edges(plane, kid, seconds, say)
+    if next(iter(keys)) != kid:
+        sealing.write(path, {kid: keys[kid], **keys})
+        say(f"{kid} seals from now on")
+    sealed = _accounts(plane, kid) + _orders(plane, kid) + _certificates(plane, kid)
+    with plane.database.writing() as session:
+        record(session, "keyring_rotated", plane.clock(), actor="edgectl", kid=kid, sealed=sealed)
+    return kid, sealed
+
+
+def drop_old(path: Path) -> list[str]:
+    """Leave only the sealing key in the file; what was taken out. Backups sealed by those stay shut."""
+    keys = sealing.read(path)
+    first = next(iter(keys))
+    sealing.write(path, {first: keys[first]})
+    return [kid for kid in keys if kid != first]
+
+
+def _wait_for_edges(plane: Plane, kid: str, seconds: float, say: Callable[[str], object]) -> None:
+    deadline = time.monotonic() + seconds
+    told: list[str] = []
+    while lacking := [edge.edge for edge in plane.store.edges() if kid not in edge.kids]:
+        if lacking != told:
+            say(f"waiting for {', '.join(lacking)} to have {kid}")
+            told = lacking
+        if time.monotonic() > deadline:
+            raise NotEverywhere(
+                f"{', '.join(lacking)} does not have key {kid} after {seconds:g} s: "
+                "copy the keyring there and reload nginx, then rotate again"
+            )
+        time.sleep(0.5)
+
+
+def _again(plane: Plane, sealed: str, purpose: str) -> str:
+    return plane.keyring.seal(plane.keyring.open(sealed, purpose), purpose)
+
+
+def _accounts(plane: Plane, kid: str) -> int:
+    with plane.database.writing() as session:
+        rows = [a for a in session.scalars(select(Account)) if sealing.kid_of(a.sealed_key) != kid]
+        for account in rows:
+            purpose = sealing.for_account(account.directory_url)
+            account.sealed_key = _again(plane, account.sealed_key, purpose)
+            if account.sealed_next_key is not None:
+                account.sealed_next_key = _again(plane, account.sealed_next_key, purpose)
+        return len(rows)
+
+
+def _orders(plane: Plane, kid: str) -> int:
+    with plane.database.writing() as session:
+        rows = session.execute(
+            select(Order, VirtualHost.hostname)
+            .join(VirtualHost, VirtualHost.id == Order.virtual_host_id)
+            .where(Order.sealed_key.not_like(f"v1:{kid}:%"))
+        ).all()
+        for order, hostname in rows:
+            purpose = sealing.for_hostname(hostname, order.spki)
+            order.sealed_key = _again(plane, order.sealed_key, purpose)
+        return len(rows)
+
+
+def _certificates(plane: Plane, kid: str) -> int:
+    done = 0
+    while batch := _some_certificates(plane, kid):
+        with plane.database.writing() as session:
+            for host_id in batch:
+                done += _seal_certificate(plane, session, host_id, kid)
+        publish_pending(plane)
+    return done
+
+
+def _some_certificates(plane: Plane, kid: str) -> list[int]:
+    with plane.database.reading() as session:
+        return list(
+            session.scalars(
+                select(VirtualHost.id)
+                .join(Certificate, Certificate.id == VirtualHost.certificate_id)
+                .where(Certificate.sealed_key.not_like(f"v1:{kid}:%"))
+                .limit(200)
+            )
+        )
+
+
+def _seal_certificate(plane: Plane, session: Session, host_id: int, kid: str) -> int:
+    host = locked(session, VirtualHost.id == host_id)
+    if host is None or host.certificate is None:
+        return 0
+    certificate = host.certificate
+    if sealing.kid_of(certificate.sealed_key) == kid:
+        return 0
+    purpose = sealing.for_hostname(host.hostname, certificate.spki)
+    certificate.sealed_key = _again(plane, certificate.sealed_key, purpose)
+    host.changed(plane.clock())
+    return 1

@@ -1,0 +1,166 @@
+"""Claim what is due, run it, again; and keep the copy equal to the truth meanwhile."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from control import claims
+from control.claims import Claim
+from control.plane import Plane
+from control.ports import PortError
+from control.provisioning import give_up, provision
+from control.reconcile import next_offset, reconcile, take_turn
+
+IDLE_SECONDS = 1.0
+KEEP_SECONDS = 10.0
+RECONCILE_SECONDS = 15.0
+
+log = logging.getLogger("control.worker")
+
+
+class Worker:
+    """Many orders at once in threads; `stop` ends it after the work under way."""
+
+    def __init__(self, plane: Plane, threads: int) -> None:
+        self._plane = plane
+        self._threads = threads
+        self._name = identity()
+        self._stop = threading.Event()
+        self._awake = threading.Event()
+        self._held: dict[Future[None], Claim] = {}
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        """Work until `stop` is called; blocks."""
+        helpers = [
+            threading.Thread(target=run, name=run.__name__, daemon=True)
+            for run in (self._listen, self._keep, self._reconcile)
+        ]
+        for helper in helpers:
+            helper.start()
+        freed = claims.free_dead(self._plane.database, is_dead)
+        log.info("worker started", extra={"threads": self._threads, "freed": len(freed)})
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="order") as pool:
+            while not self._stop.is_set():
+                self._round(pool)
+            log.info("worker stopping", extra={"under_way": len(self._held)})
+        log.info("worker stopped")
+
+    def stop(self) -> None:
+        """Claim nothing more; work under way is ended first."""
+        self._stop.set()
+        self._awake.set()
+
+    def _round(self, pool: ThreadPoolExecutor) -> None:
+        self._awake.clear()
+        try:
+            claimed = self._claim()
+        except SQLAlchemyError as problem:
+            log.error("the database does not answer", extra={"problem": str(problem)})
+            self._stop.wait(IDLE_SECONDS)
+            return
+        for held in claimed:
+            future = pool.submit(self._work, held)
+            with self._lock:
+                self._held[future] = held
+            future.add_done_callback(self._done)
+        if not claimed:
+            self._awake.wait(IDLE_SECONDS)
+
+    def _claim(self) -> list[Claim]:
+        with self._lock:
+            free = self._threads - len(self._held)
+        now = self._plane.clock()
+        if free < 1 or not claims.anything_due(self._plane.database, now):
+            return []
+        return claims.claim(self._plane.database, self._name, now, free)
+
+    def _work(self, held: Claim) -> None:
+        """One host; whatever goes wrong is recorded, and the worker goes on."""
+        try:
+            provision(self._plane, held)
+        except Exception as problem:
+            log.exception("provisioning failed", extra={"hostname": held.hostname})
+            give_up(self._plane, held, problem)
+
+    def _done(self, future: Future[None]) -> None:
+        with self._lock:
+            self._held.pop(future, None)
+        self._awake.set()
+
+    def _listen(self) -> None:
+        """The API nudges when something became due; without Redis the idle second is enough."""
+        while not self._stop.is_set():
+            if self._plane.store.wait_for_nudge(5):
+                self._awake.set()
+
+    def _keep(self) -> None:
+        while not self._stop.wait(KEEP_SECONDS):
+            with self._lock:
+                leases = {held.lease for held in self._held.values()}
+            try:
+                claims.keep(self._plane.database, leases, self._plane.clock())
+                claims.free_dead(self._plane.database, is_dead)
+            except SQLAlchemyError as problem:
+                log.error("leases could not be extended", extra={"problem": str(problem)})
+
+    def _reconcile(self) -> None:
+        """Every 15 s, and every second while the store is away, so that its return is noticed."""
+        offset, away = 0, False
+        while not self._stop.is_set():
+            started = time.monotonic()
+            try:
+                if take_turn(self._plane, self._name, is_dead):
+                    done = reconcile(self._plane, offset=offset)
+                    offset = next_offset(self._plane, offset)
+                    if done.changed:
+                        log.info("reconciled", extra={"changes": vars(done)})
+                    if done.woken or away:
+                        self._awake.set()
+                away = False
+            except (PortError, SQLAlchemyError) as problem:
+                if not away:
+                    log.error("cannot reconcile", extra={"problem": str(problem)})
+                away = True
+            pause = 1.0 if away else RECONCILE_SECONDS
+            self._stop.wait(max(0.0, pause - (time.monotonic() - started)))
+
+
+def identity() -> str:
+    """Who this process is, so that another on the same machine can tell when it has died."""
+    return f"{_machine()}/{os.getpid()}/{_started(os.getpid())}/{uuid.uuid4().hex[:8]}"
+
+
+def is_dead(worker: str) -> bool:
+    """Whether `worker` was a process of this machine that is gone; False for those we cannot see."""
+    machine, pid, started, _ = [*worker.split("/"), "", "", ""][:4]
+    if machine != _machine() or not pid.isdecimal():
+        return False
+    return _started(int(pid)) != started
+
+
+def _machine() -> str:
+    """This boot and this process namespace: within them a pid with its start time is unique."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}.{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return socket.gethostname()
+
+
+def _started(pid: int) -> str:
+    """When the process started, in ticks since boot; empty when there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[19]

@@ -1,0 +1,1 @@
+"""Starting the whole system on loopback: one description for the demo and for the tests."""

@@ -1,0 +1,124 @@
+--- entry → parsed pair: what a handshake needs, from this worker's memory, shared memory or Redis.
+local ffi = require("ffi")
+local lrucache = require("resty.lrucache")
+
+local held = require("edge.held")
+local journal = require("edge.journal")
+local loading = require("edge.loading")
+local metrics = require("edge.metrics")
+local sealing = require("edge.sealing")
+local x509 = require("edge.x509")
+
+local C = ffi.C
+
+ffi.cdef([[
+int SSL_use_cert_and_key(void *ssl, X509 *x, EVP_PKEY *pkey, void *chain, int override);
+void SSL_certs_clear(void *ssl);
+]])
+
+local _M = { primary_hostname = "" }
+
+local stacks = assert(lrucache.new(200))
+
+--- The stack of intermediates for a list of ids, shared by all hosts under the same issuer.
+local function stack_of(host)
+  local stack = stacks:get(host.links)
+  if stack then
+    return stack
+  end
+  local certificates = {}
+  for id in host.links:gmatch("[^,]+") do
+    local der = (host.intermediates or {})[id] or held.intermediate(id)
+    local certificate = der and x509.certificate(der)
+    if not certificate then
+      return nil
+    end
+    certificates[#certificates + 1] = certificate
+  end
+  stack = { certificates = certificates, list = x509.stack(certificates) }
+  stacks:set(host.links, stack)
+  return stack
+end
+
+--- Leaf and key: as `published.judge` parsed them a moment ago, else from what shared memory holds.
+local function parsed(hostname, host)
+  if host.parsed then
+    return host.parsed.leaf, host.parsed.key, host.parsed.is_ec
+  end
+  local der = sealing.open(host.kid, host.sealed, hostname, host.spki)
+  local key, is_ec = nil, false
+  if der then
+    key, is_ec = x509.private_key(der)
+  end
+  return x509.certificate(host.leaf), key, is_ec
+end
+
+--- A pair from what shared memory or Redis gave; nil and why.
+local function parse(hostname, host)
+  if not host.leaf then
+    return nil, "it has no certificate"
+  end
+  local leaf, key, is_ec = parsed(hostname, host)
+  local stack = stack_of(host)
+  if not key or not leaf or not stack then
+    return nil, "what is held of it cannot be parsed"
+  end
+  return { leaf = leaf, key = key, stack = stack, is_ec = is_ec, sha256 = host.sha256 }
+end
+
+local function same(pair, host)
+  return pair and pair.sha256 == host.sha256
+end
+
+--- What is told of a host beside its certificate.
+local function record_of(host, entry)
+  local only = _M.primary_hostname
+  local primary = host.kind == "primary" and (only == "" or only == entry.name)
+  return {
+    primary = primary,
+    virtual_host = primary and "" or entry.name,
+    theme = host.theme,
+    hsts = host.hsts ~= "" and "max-age=" .. host.hsts or nil,
+    domains = host.domains,
+  }
+end
+
+--- Fill the entry's record; false when neither memory nor Redis nor an older entry has one.
+function _M.record(entry)
+  local host, word, source = loading.host(entry.name, entry.rev)
+  if host then
+    local record = record_of(host, entry)
+    entry.record = source ~= "stale" and record or nil
+    return record, host, source
+  end
+  return entry.last_record, nil, word
+end
+
+--- Fill the entry's pair from shared memory or Redis; the last good one when that fails; nil and why.
+function _M.pair(entry)
+  local _, host, source = _M.record(entry)
+  local pair, err
+  if host and same(entry.last_pair, host) then
+    pair = entry.last_pair
+  elseif host then
+    pair, err = parse(entry.name, host)
+    metrics.count("edge_certificate_loads_total{source=\"" .. source .. "\"}")
+  end
+  if pair then
+    entry.pair = source ~= "stale" and pair or nil
+    entry.last_pair = source == "stale" and pair or nil
+    journal.about(entry.name, "revision ", entry.rev, " from ", source, ", ", pair.sha256)
+    return pair
+  end
+  return entry.last_pair, err or source
+end
+
+--- Hand the pair to a connection; false when OpenSSL will not have it.
+function _M.use(ssl, pair)
+  if not pair.is_ec then
+    C.SSL_certs_clear(ssl) -- (1) an EC placeholder would win over an RSA certificate
+  end
+  return C.SSL_use_cert_and_key(ssl, pair.leaf, pair.key, pair.stack.list, 1) == 1
+end
+
+return _M

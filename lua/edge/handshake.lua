@@ -1,0 +1,148 @@
+--- Client hello: refuse who is not live. Certificate: set the pair. Neither yields for a host that is warm.
+local clienthello = require("ngx.ssl.clienthello")
+local ffi = require("ffi")
+local ssl_server_name = require("ngx.ssl").server_name
+
+local certificates = require("edge.certificates")
+local connection = require("edge.connection")
+local hosts = require("edge.hosts")
+local journal = require("edge.journal")
+local loading = require("edge.loading")
+local metrics = require("edge.metrics")
+
+local C = ffi.C
+local count = metrics.count
+local exit = ngx.exit
+local server_name = clienthello.get_client_hello_server_name
+
+ffi.cdef([[
+int SSL_set_session_id_context(void *ssl, const char *context, unsigned int length);
+int SSL_set_num_tickets(void *ssl, size_t number);
+void SSL_set_cert_cb(void *ssl, void *callback, void *argument);
+int SSL_client_hello_get0_ext(void *ssl, unsigned int type, const unsigned char **out, size_t *length);
+size_t SSL_client_hello_get0_session_id(void *ssl, const unsigned char **out);
+]])
+
+local _M = {}
+
+local SERVED = "edge_handshakes_total{result=\"served\"}"
+local REFUSED = {
+  no_name = "edge_handshakes_total{result=\"no_name\"}",
+  unknown = "edge_handshakes_total{result=\"unknown\"}",
+  not_active = "edge_handshakes_total{result=\"not_active\"}",
+  no_certificate = "edge_handshakes_total{result=\"no_certificate\"}",
+}
+local PRE_SHARED_KEY, SUPPORTED_VERSIONS = 41, 43
+local ext_start = ffi.new("const unsigned char *[1]")
+local ext_size = ffi.new("size_t[1]")
+local tickets = 1
+local asked_while_incomplete, asked_second = 0, 0
+local MOST_ASKED = 50
+
+--- `session_tickets` is how many TLS 1.3 session messages follow a full handshake.
+function _M.setup(session_tickets)
+  tickets = session_tickets
+end
+
+local function refuse(reason, name)
+  count(REFUSED[reason])
+  if name then
+    journal.about(name, "handshake refused: ", reason)
+  end
+  return exit(ngx.ERROR)
+end
+
+--- Remember who was named, and bind resumption to this host and generation: another's session becomes a full handshake.
+local function bind(ssl, id, context)
+  connection.name(ssl, id)
+  C.SSL_set_session_id_context(ssl, context, #context)
+  C.SSL_set_num_tickets(ssl, tickets)
+end
+
+--- The name is not in the index, which is not complete yet: the certificate hook will ask Redis.
+local function postpone(canonical)
+  local context = ngx.sha1_bin(canonical .. math.random() .. ngx.now())
+  bind(connection.ssl(), connection.id(canonical), context)
+end
+
+--- Whether the client offers something to resume: then no certificate may be needed.
+local function offers_resumption(ssl)
+  if C.SSL_client_hello_get0_ext(ssl, PRE_SHARED_KEY, ext_start, ext_size) == 1 then
+    return true
+  end
+  if C.SSL_client_hello_get0_ext(ssl, SUPPORTED_VERSIONS, ext_start, ext_size) == 1 then
+    return false -- (1) TLS 1.3 clients fill the old session id too (RFC 8446 §4.1.2)
+  end
+  return C.SSL_client_hello_get0_session_id(ssl, ext_start) > 0
+end
+
+--- A warm host's full handshake gets its pair right here, and the certificate hook is left out: 15 µs less.
+local function serve_now(ssl, pair)
+  if certificates.use(ssl, pair) then
+    C.SSL_set_cert_cb(ssl, nil, nil)
+    count(SERVED)
+  end
+end
+
+--- The client-hello hook (runs on resumed sessions too; must not yield).
+function _M.hello()
+  local sent = server_name()
+  if not sent then
+    return refuse("no_name")
+  end
+  local entry, canonical = hosts.find(sent)
+  if not entry then
+    if canonical and not hosts.complete() then
+      return postpone(canonical)
+    end
+    return refuse("unknown")
+  end
+  if not entry.active then
+    return refuse("not_active", entry.name)
+  end
+  local ssl = connection.ssl()
+  bind(ssl, entry.id, entry.session_context)
+  if entry.pair and not offers_resumption(ssl) then
+    serve_now(ssl, entry.pair)
+  end
+end
+
+--- Ask Redis for a host that the index does not have yet; at most fifty a second, so that nobody can make a flood.
+local function ask_early(name)
+  if ngx.time() ~= asked_second then
+    asked_second, asked_while_incomplete = ngx.time(), 0
+  end
+  asked_while_incomplete = asked_while_incomplete + 1
+  if hosts.complete() or asked_while_incomplete > MOST_ASKED then
+    return nil
+  end
+  local _, word = loading.host(name, 0)
+  if not word then
+    ngx.sleep(0.01) -- (1) whoever loaded it for all of us puts it into the index
+    return (hosts.find(name))
+  end
+  return word:find("^A%d") and hosts.add(name, word) or nil
+end
+
+--- The certificate hook (full handshakes only; yields when Redis must be asked).
+function _M.certificate()
+  local sent = ssl_server_name()
+  local entry, name = hosts.find(sent or "")
+  if not entry and name then
+    entry = ask_early(name)
+  end
+  if not entry or not entry.active then
+    return refuse("unknown", name)
+  end
+  local pair, err = entry.pair, nil
+  if not pair then
+    pair, err = certificates.pair(entry)
+  end
+  if not pair or not certificates.use(connection.ssl(), pair) then
+    journal.change(ngx.WARN, "no certificate for " .. entry.name, tostring(err))
+    return refuse("no_certificate", entry.name)
+  end
+  count(SERVED)
+end
+
+return _M

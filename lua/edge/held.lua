@@ -1,0 +1,96 @@
+--- What shared memory holds of one host: its record and certificate, packed into one string.
+local held = ngx.shared.edge_held
+local state = ngx.shared.edge_state
+
+local _M = {}
+
+local FIELDS = { "asof", "kind", "hsts", "sha256", "not_after", "kid", "spki", "key_size", "links" }
+
+--- Pack: one line of fields, one of domains, one of theme JSON, then sealed key and leaf in DER.
+--- `asof` is the host's revision that this is at least as new as; `links` are the ids of intermediates.
+local function pack(host)
+  local line = {}
+  for position, name in ipairs(FIELDS) do
+    local value = tostring(host[name] or "")
+    line[position] = value == "" and "-" or value
+  end
+  return table.concat({
+    table.concat(line, " "),
+    host.domains,
+    host.theme,
+    (host.sealed or "") .. (host.leaf or ""),
+  }, "\n")
+end
+
+local function unpack_line(line)
+  local host, position = {}, 1
+  for value in line:gmatch("%S+") do
+    host[FIELDS[position]] = value ~= "-" and value or ""
+    position = position + 1
+  end
+  return host
+end
+
+--- The table that `pack` was given, numbers as numbers.
+local function unpack_host(packed)
+  local line, domains, theme, rest = packed:match("^([^\n]*)\n([^\n]*)\n([^\n]*)\n(.*)$")
+  local host = unpack_line(line)
+  host.domains, host.theme = domains, theme
+  host.asof, host.not_after = tonumber(host.asof), tonumber(host.not_after)
+  local size = tonumber(host.key_size) or 0
+  host.key_size = size
+  if size > 0 then
+    host.sealed, host.leaf = rest:sub(1, size), rest:sub(size + 1)
+  end
+  return host
+end
+
+--- The host as shared memory has it, or nil.
+function _M.get(hostname)
+  local packed = held:get(hostname)
+  return packed and unpack_host(packed)
+end
+
+--- Whether shared memory holds the host with a certificate.
+function _M.has_certificate(hostname)
+  local packed = held:get(hostname)
+  return packed ~= nil and unpack_line(packed:match("^[^\n]*")).sha256 ~= ""
+end
+
+--- Whether shared memory holds the host at all.
+function _M.has(hostname)
+  return held:get(hostname) ~= nil
+end
+
+--- Keep the host and its intermediates; false and why when memory is full (nothing else is driven out).
+function _M.put(hostname, host)
+  for id, der in pairs(host.intermediates or {}) do
+    if not held:get("i|" .. id) then
+      local ok, err = held:safe_set("i|" .. id, der)
+      if not ok then
+        return false, err
+      end
+    end
+  end
+  local counted = _M.has_certificate(hostname)
+  local ok, err = held:safe_set(hostname, pack(host))
+  if ok and (host.leaf ~= nil) ~= counted then
+    state:incr("certificates", host.leaf and 1 or -1, 0)
+  end
+  return ok, err
+end
+
+--- One intermediate's DER by its id, or nil.
+function _M.intermediate(id)
+  return held:get("i|" .. id)
+end
+
+--- Forget the host.
+function _M.drop(hostname)
+  if _M.has_certificate(hostname) then
+    state:incr("certificates", -1, 0)
+  end
+  held:delete(hostname)
+end
+
+return _M

@@ -1,0 +1,85 @@
+--- hostname → entry: the index of all hosts in shared memory, and what this worker has made of each.
+local lrucache = require("resty.lrucache")
+
+local connection = require("edge.connection")
+local normalise = require("edge.hostname").normalise
+
+local index = ngx.shared.edge_index
+local state = ngx.shared.edge_state
+
+local _M = {}
+
+local cache
+local NAMES = { A = "active", P = "pending", D = "disabled", X = "deleted" }
+
+--- `capacity` entries are kept per worker.
+function _M.setup(capacity)
+  cache = assert(lrucache.new(capacity))
+end
+
+--- An entry for one word of the index; what the older entry had parsed is kept for comparison.
+local function remember(name, word, older)
+  local letter, rev, generation = word:match("^(%u)(%d+)|(%d+)$")
+  local entry = {
+    name = name,
+    word = word,
+    active = letter == "A",
+    rev = tonumber(rev),
+    id = connection.id(name),
+    session_context = ngx.sha1_bin(name .. "|" .. generation),
+    last_pair = older and (older.pair or older.last_pair),
+    last_record = older and (older.record or older.last_record),
+  }
+  cache:set(name, entry)
+  return entry
+end
+
+--- The entry of a canonical name, or nil when the index does not have it.
+local function find_canonical(name)
+  local word = index:get(name)
+  if not word then
+    return nil
+  end
+  local entry = cache:get(name)
+  if entry and entry.word == word then
+    return entry
+  end
+  return remember(name, word, entry)
+end
+
+--- The entry for a name as a client sent it; nil when unknown, then also its canonical spelling or false.
+function _M.find(name)
+  local entry = find_canonical(name)
+  if entry then
+    return entry
+  end
+  local canonical = normalise(name)
+  if canonical and canonical ~= name then
+    return find_canonical(canonical), canonical
+  end
+  return nil, canonical
+end
+
+--- `active`, `pending`, `disabled` or `deleted`, and the generation.
+function _M.describe(entry)
+  local letter, generation = entry.word:match("^(%u)%d+|(%d+)$")
+  return NAMES[letter], tonumber(generation)
+end
+
+--- Whether the whole index has been read since nginx started.
+function _M.complete()
+  return state:get("complete") == true
+end
+
+--- Put a host into the index that the syncer has not reached yet (only while the index is incomplete).
+function _M.add(name, word)
+  index:safe_add(name, word)
+  return find_canonical(name)
+end
+
+--- The index word of a hostname, or nil.
+function _M.word(name)
+  return index:get(name)
+end
+
+return _M

@@ -1,0 +1,273 @@
+--- The syncer: one worker follows the feed into shared memory; what it has applied is what heartbeats say.
+local feed = require("edge.feed")
+local heartbeat = require("edge.heartbeat")
+local held = require("edge.held")
+local journal = require("edge.journal")
+local metrics = require("edge.metrics")
+local published = require("edge.published")
+local redis = require("edge.redis")
+
+local index = ngx.shared.edge_index
+local state = ngx.shared.edge_state
+
+local _M = {}
+
+local WARM_AT_ONCE = 64
+local RETRY_EVERY = 1
+local refused = {}
+local next_retry = 0
+
+--- What the index has now: epoch (nil at first), applied revision, number of hosts.
+local function mine()
+  return {
+    epoch = state:get("epoch"),
+    applied = state:get("applied") or 0,
+    hosts = state:get("hosts") or 0,
+  }
+end
+
+local function is_live(word)
+  return word ~= nil and word:sub(1, 1) ~= "X"
+end
+
+--- Put one word into the index and keep the number of hosts right.
+local function set_word(name, word)
+  local before = index:get(name)
+  local ok, err = index:safe_set(name, word)
+  if not ok then
+    metrics.count("edge_memory_full_total")
+    journal.change(ngx.ALERT, "shared memory for the index", tostring(err))
+    return
+  end
+  if is_live(word) ~= is_live(before) then
+    state:incr("hosts", is_live(word) and 1 or -1, 0)
+  end
+end
+
+--- Whether a word is news; while following, a host's revision never goes back.
+local function is_news(name, word, adopting)
+  local before = index:get(name)
+  if not before or adopting then
+    return before ~= word
+  end
+  return tonumber(word:match("%d+")) > tonumber(before:match("%d+"))
+end
+
+local function hold(name, host)
+  local ok = held.put(name, host)
+  if not ok then
+    held.drop(name) -- (1) what was there is of an older revision
+    metrics.count("edge_memory_full_total")
+  end
+end
+
+local function note_refusal(name, reason)
+  if refused[name] ~= reason then
+    refused[name] = reason
+    if reason then
+      journal.write(ngx.WARN, "publish of ", name, " refused: ", reason)
+    end
+  end
+end
+
+--- Apply one host that was read in full: first what is held of it, then the index, so that nobody sees the
+--- new revision before its certificate.
+local function apply_full(name, answers_host, answers_certificate, adopting)
+  local good = held.get(name)
+  local host, word, why = published.judge(name, answers_host, answers_certificate, good)
+  published.release(host)
+  note_refusal(name, not host and word or why)
+  if not host then
+    return
+  end
+  local again = refused[name] or (good and good.asof == host.asof and good.sha256 ~= host.sha256)
+  if not is_news(name, word, adopting) and not again and held.has(name) then
+    return
+  end
+  if word:sub(1, 1) == "X" then
+    held.drop(name)
+  elseif host.leaf or word:sub(1, 1) ~= "A" then
+    hold(name, host)
+  end
+  if is_news(name, word, adopting) then
+    set_word(name, word)
+    journal.about(name, "revision ", word:match("%d+"), " applied")
+  end
+end
+
+--- Apply one host of which only state and generation were read.
+local function apply_thin(change, answer, adopting)
+  local fields = type(answer) == "table" and answer or {}
+  local word = published.word(change.rev, redis.text(fields[1]), redis.text(fields[2]) or "0")
+  note_refusal(change.name, not word and "its record cannot be read" or nil)
+  if word and is_news(change.name, word, adopting) then
+    set_word(change.name, word)
+  end
+end
+
+--- Read and apply one batch; hosts that are held, and all of a small batch, in full.
+local function apply(red, changes, adopting)
+  local commands, full = {}, {}
+  for _, change in ipairs(changes) do
+    full[change] = #changes <= WARM_AT_ONCE or held.has(change.name)
+    local host, certificate = published.commands(change.name)
+    if full[change] then
+      commands[#commands + 1], commands[#commands + 2] = host, certificate
+    else
+      commands[#commands + 1] = { "hmget", "vh:host:" .. change.name, "state", "generation" }
+    end
+  end
+  local answers, err = redis.pipeline(red, commands)
+  if not answers then
+    return nil, err
+  end
+  local position = 1
+  for _, change in ipairs(changes) do
+    if full[change] then
+      apply_full(change.name, answers[position], answers[position + 1], adopting)
+    else
+      apply_thin(change, answers[position], adopting)
+    end
+    position = position + (full[change] and 2 or 1)
+  end
+  return true
+end
+
+--- Apply everything above `from`, batch by batch; `each` sees every change. The last revision, or nil, error.
+local function apply_from(red, changes, from, adopting, each)
+  while #changes > 0 do
+    local ok, err = apply(red, changes, adopting)
+    if not ok then
+      return nil, err
+    end
+    for _, change in ipairs(changes) do
+      each(change)
+    end
+    from = changes[#changes].rev
+    local answers
+    answers, err = redis.pipeline(red, { feed.changes_after(from) })
+    changes = answers and feed.changes(answers[1])
+    if not changes then
+      return nil, err or "the feed cannot be read"
+    end
+    _M.renew()
+  end
+  return from
+end
+
+local function drop_absent(seen)
+  for _, name in ipairs(index:get_keys(0)) do
+    if not seen[name] then
+      if is_live(index:get(name)) then
+        state:incr("hosts", -1, 0)
+      end
+      index:delete(name)
+      held.drop(name)
+      refused[name] = nil
+    end
+  end
+end
+
+--- Make the index equal a complete data set: take every host's revision as it is, drop who is absent.
+local function compare(red, look)
+  local answers, err = redis.pipeline(red, { feed.changes_after(0) })
+  local changes = answers and feed.changes(answers[1])
+  if not changes or #changes == 0 then
+    return nil, err or "the feed is empty"
+  end
+  local seen = {}
+  local last
+  last, err = apply_from(red, changes, 0, true, function(change)
+    seen[change.name] = true
+  end)
+  if not last then
+    return nil, err
+  end
+  drop_absent(seen)
+  state:set("epoch", look.epoch)
+  state:set("applied", math.max(last, look.floor))
+  return true
+end
+
+local function follow(red, look, have)
+  local last, err = apply_from(red, look.changes, have.applied, false, function() end)
+  if not last then
+    return nil, err
+  end
+  state:set("applied", last)
+  if not have.epoch then
+    state:set("epoch", look.epoch)
+  end
+  if look.complete_epoch == look.epoch then
+    state:set("complete", true)
+  end
+  return true
+end
+
+--- Ask again for hosts whose publish was refused: they heal when their value does.
+local function retry(red)
+  if ngx.now() < next_retry or not next(refused) then
+    return true
+  end
+  next_retry = ngx.now() + RETRY_EVERY
+  local again = {}
+  for name in pairs(refused) do
+    if #again < WARM_AT_ONCE then
+      again[#again + 1] = { name = name, rev = 0 }
+    end
+  end
+  return apply(red, again, false)
+end
+
+local function report_refused()
+  local names = {}
+  for name in pairs(refused) do
+    if #names < 100 then
+      names[#names + 1] = name
+    end
+  end
+  table.sort(names)
+  state:set("refused", table.concat(names, " "))
+end
+
+--- One look at Redis and everything that follows from it; nil and the error when Redis failed us.
+local function sync(red)
+  local have = mine()
+  local look, err = feed.look(red, have.applied)
+  if not look then
+    return nil, err
+  end
+  local verdict, alarm = feed.judge(look, have)
+  state:set("alarm", alarm)
+  journal.change(ngx.ERR, "what Redis says is not believed", alarm)
+  local ok = true
+  if verdict == "follow" then
+    ok, err = follow(red, look, have)
+  elseif verdict == "compare" then
+    ok, err = compare(red, look)
+  end
+  if ok and verdict ~= "wait" then
+    ok, err = retry(red)
+  end
+  if not ok then
+    return nil, err
+  end
+  metrics.count("edge_syncs_total")
+  state:set("min_not_after", look.first_expiry and look.first_expiry.rev)
+  state:set("last_sync", ngx.now())
+  report_refused()
+  local now = mine()
+  if now.applied ~= have.applied or now.epoch ~= have.epoch then
+    heartbeat.nudge()
+  end
+  return true
+end
+
+--- Keep the lease for as long as two polls take.
+function _M.renew()
+  state:set("syncer", ngx.worker.pid(), 5)
+end
+
+_M.sync = sync
+
+return _M

@@ -1,0 +1,137 @@
+--- Who is the syncer: one worker of the instance, by a lease in shared memory; another takes over when it dies.
+local ffi = require("ffi")
+
+local heartbeat = require("edge.heartbeat")
+local journal = require("edge.journal")
+local metrics = require("edge.metrics")
+local redis = require("edge.redis")
+local replica = require("edge.replica")
+
+local state = ngx.shared.edge_state
+local exiting = ngx.worker.exiting
+
+ffi.cdef([[
+int kill(int pid, int signal);
+]])
+
+local _M = {}
+
+local POLL_MS = 1000
+local STAY = 300
+local CANDIDATE_EVERY = 0.25
+local SLOWEST_RETRY = 1
+local target, timeout_ms
+
+local function is_mine()
+  return state:get("syncer") == ngx.worker.pid()
+end
+
+--- Take the lease if nobody has it, or its holder is no more.
+local function acquire()
+  local holder = state:get("syncer")
+  if holder and holder ~= ngx.worker.pid() and ffi.C.kill(holder, 0) ~= 0 then
+    state:delete("syncer")
+  end
+  return state:safe_add("syncer", ngx.worker.pid(), 5) or is_mine()
+end
+
+local function subscribe()
+  local red, err = redis.connect(target, timeout_ms)
+  if not red then
+    return nil, err
+  end
+  local ok
+  ok, err = red:subscribe("vh:changed")
+  if not ok then
+    red:close()
+    return nil, err
+  end
+  red:set_timeout(POLL_MS)
+  return red
+end
+
+--- Wait for a message or the next poll; nil and the error when the connection is gone.
+local function wait(subscriber)
+  local message, err = subscriber:read_reply()
+  if message or err == "timeout" then
+    return true
+  end
+  return nil, err
+end
+
+--- Follow on two connections until one fails, the worker ends, the lease is lost, or `until_time`.
+local function converse(reader, subscriber, until_time)
+  while not exiting() and is_mine() and ngx.now() < until_time do
+    replica.renew()
+    local ok, err = replica.sync(reader)
+    if ok then
+      journal.change(ngx.NOTICE, "redis", "connected")
+      ok, err = wait(subscriber)
+    end
+    if not ok then
+      return nil, err
+    end
+  end
+  return true
+end
+
+local function connect_and_converse(until_time)
+  local subscriber, err = subscribe()
+  if not subscriber then
+    return nil, err
+  end
+  local reader, ok
+  reader, err = redis.connect(target, timeout_ms)
+  if reader then
+    ok, err = converse(reader, subscriber, until_time)
+    reader:close()
+  end
+  subscriber:close()
+  return ok, err
+end
+
+--- Be the syncer for a while; reconnect with jitter, and keep the lease meanwhile.
+local function serve()
+  local until_time = ngx.now() + STAY
+  local beating = ngx.thread.spawn(heartbeat.beat)
+  local pause = 0.05
+  while not exiting() and is_mine() and ngx.now() < until_time do
+    local began = ngx.now()
+    local ok, err = connect_and_converse(until_time)
+    if not ok then
+      metrics.count("edge_redis_errors_total")
+      journal.change(ngx.ERR, "redis", tostring(err))
+      pause = ngx.now() - began > 2 and 0.05 or math.min(pause * 2, SLOWEST_RETRY)
+      replica.renew()
+      ngx.sleep(pause * (0.5 + math.random()))
+    end
+  end
+  ngx.thread.kill(beating)
+end
+
+--- Each worker's timer: stand by, and serve when the lease is free.
+local function run(premature)
+  if premature then
+    return
+  end
+  if acquire() then
+    local ok, err = pcall(serve)
+    if not ok then
+      journal.write(ngx.ERR, "the syncer stumbled: ", tostring(err))
+    end
+    if exiting() and is_mine() then
+      state:delete("syncer")
+    end
+  end
+  if not exiting() then
+    ngx.timer.at(CANDIDATE_EVERY, run)
+  end
+end
+
+--- Start standing by in this worker.
+function _M.start(redis_target, redis_timeout_ms)
+  target, timeout_ms = redis_target, redis_timeout_ms
+  ngx.timer.at(0, run)
+end
+
+return _M

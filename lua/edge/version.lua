@@ -1,0 +1,2 @@
+--- The version that heartbeats carry.
+return "0.1.0"

@@ -1,0 +1,1 @@
+"""The Modoboa extension: links mail domains to hostnames and keeps tenants apart."""

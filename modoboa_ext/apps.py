@@ -1,0 +1,19 @@
+"""The Django application; receivers and checks are connected here, in every process of Modoboa."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class VirtualHosts(AppConfig):
+    """Virtual hosts for Modoboa."""
+
+    name = "modoboa_ext"
+    verbose_name = "Virtual hosts"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Connect the receivers, register the checks, narrow what administrators see."""
+        from modoboa_ext import checks, handlers, scope  # noqa: F401  connected by being imported
+
+        scope.install()

@@ -1,0 +1,79 @@
+"""System checks: each part of the isolation that a later setting took away is named, with the way to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.utils.module_loading import import_string
+
+from modoboa_ext import settings as ours
+
+MEND = (
+    "Let the last lines of settings.py be `from modoboa_ext import settings as virtualhosts; "
+    "virtualhosts.apply(globals())`."
+)
+
+
+@register()
+def isolation_is_complete(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Every part of the isolation is installed, at its place."""
+    return [Error(text, hint=hint, id=f"modoboa_ext.{code}") for code, text, hint in faults()]
+
+
+@register()
+def control_plane_is_known(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """A warning only: `deploy` runs before an administrator can have set these."""
+    given = getattr(settings, "VIRTUALHOSTS", {})
+    missing = [name for name in ("CONTROL_URL", "CONTROL_TOKEN") if not given.get(name)]
+    hint = "Hostnames are kept and told to the control plane once it is set in settings.py."
+    return [
+        Warning(f"VIRTUALHOSTS[{name!r}] is not set", hint=hint, id="modoboa_ext.W001")
+        for name in missing
+    ]
+
+
+def faults() -> Iterator[tuple[str, str, str]]:
+    """Each fault as its code, its sentence and the way to mend it."""
+    yield from middleware_faults()
+    if not is_kind(settings.OAUTH2_PROVIDER.get("OAUTH2_VALIDATOR_CLASS"), ours.VALIDATOR):
+        yield "E003", f"OAUTH2_PROVIDER['OAUTH2_VALIDATOR_CLASS'] is not {ours.VALIDATOR}", MEND
+    if ours.PLAIN_TOKENS in settings.REST_FRAMEWORK.get("DEFAULT_AUTHENTICATION_CLASSES", ()):
+        yield "E004", f"REST_FRAMEWORK lets API tokens in everywhere: use {ours.TOKENS}", MEND
+    yield from host_faults()
+    yield from option_faults()
+
+
+def middleware_faults() -> Iterator[tuple[str, str, str]]:
+    """HostMiddleware is first, IsolationMiddleware stands behind authentication."""
+    installed = list(settings.MIDDLEWARE)
+    if installed[:1] != [ours.FIRST]:
+        yield "E001", f"MIDDLEWARE does not begin with {ours.FIRST}", MEND
+    if ours.LAST not in installed[-1:]:
+        yield "E002", f"MIDDLEWARE does not end with {ours.LAST}", MEND
+
+
+def host_faults() -> Iterator[tuple[str, str, str]]:
+    """ALLOWED_HOSTS knows the virtual hosts and lets nothing else through."""
+    static = list(getattr(settings.ALLOWED_HOSTS, "static", settings.ALLOWED_HOSTS))
+    if not hasattr(settings.ALLOWED_HOSTS, "static"):
+        yield "E005", "ALLOWED_HOSTS was replaced: new hostnames would be refused", MEND
+    if any(name.startswith((".", "*")) for name in static):
+        hint = "List each hostname; those of tenants are added by themselves."
+        yield "E006", "ALLOWED_HOSTS has a pattern, which would open the hosts of tenants", hint
+    if getattr(settings, "USE_X_FORWARDED_HOST", False):
+        yield "E007", "USE_X_FORWARDED_HOST lets a visitor choose the tenant", "Remove it."
+
+
+def option_faults() -> Iterator[tuple[str, str, str]]:
+    """VIRTUALHOSTS has only names that exist."""
+    known = ", ".join(sorted(ours.DEFAULTS))
+    for name in sorted(set(getattr(settings, "VIRTUALHOSTS", {})) - set(ours.DEFAULTS)):
+        yield "E008", f"VIRTUALHOSTS has an unknown key {name!r}", f"Known keys: {known}."
+
+
+def is_kind(path: str | None, wanted: str) -> bool:
+    """Whether the class at `path` is the wanted one or derives from it."""
+    return bool(path) and issubclass(import_string(path), import_string(wanted))

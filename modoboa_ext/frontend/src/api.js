@@ -1,0 +1,71 @@
+// Every call this extension makes to Modoboa's REST API.
+import repository from 'modoboa_host/repository'
+
+const HOSTS = '/virtualhosts/'
+const PARAMETERS = '/parameters/virtualhosts/'
+
+// Polling and probing must not raise the host's red toast: the page has its own words for a failure.
+const QUIET = { ignoreErrors: true }
+
+// The host's axios sends JSON unless told otherwise.
+const FORM = { 'Content-Type': 'multipart/form-data' }
+
+const of = (pk, action = '') => `${HOSTS}${pk}/${action ? `${action}/` : ''}`
+
+export default {
+  list: (params) => repository.get(HOSTS, { params, ...QUIET }),
+  detail: (pk) => repository.get(of(pk), QUIET),
+  forDomain: (domain) => repository.get(`${HOSTS}for_domain/${domain}/`, QUIET),
+  remove: (pk) => repository.delete(of(pk)),
+  setState: (pk, enabled) => repository.post(of(pk, 'set_state'), { enabled }),
+  retry: (pk) => repository.post(of(pk, 'retry_provisioning'), {}),
+  renew: (pk) => repository.post(of(pk, 'renew'), {}),
+  events: (pk) => repository.get(of(pk, 'events'), QUIET),
+  preflight: (pk) => repository.get(of(pk, 'preflight'), QUIET),
+  uploadCertificate: (pk, chain, privateKey) =>
+    repository.put(
+      of(pk, 'certificate'),
+      { chain, private_key: privateKey },
+      QUIET
+    ),
+  removeCertificate: (pk) => repository.delete(of(pk, 'certificate')),
+  theme: (pk) => repository.get(of(pk, 'theme'), QUIET),
+  saveTheme: (pk, theme) => repository.put(of(pk, 'theme'), theme, QUIET),
+  uploadLogo: (pk, type, image) => {
+    const body = new FormData()
+    body.append('logo_type', type)
+    body.append('image', image)
+    return repository.post(of(pk, 'theme_logo'), body, {
+      headers: FORM,
+      ...QUIET,
+    })
+  },
+  removeLogo: (pk, type) =>
+    repository.delete(of(pk, 'theme_logo'), {
+      params: { logo_type: type },
+      ...QUIET,
+    }),
+  hostTheme: () => repository.get('/theme/', QUIET),
+  testAuthority: (url) =>
+    repository.post(
+      `${PARAMETERS}test_authority/`,
+      { acme_directory_url: url },
+      QUIET
+    ),
+  activate: () => repository.post(`${HOSTS}activate/`, {}, QUIET),
+  parameters: () => repository.get(PARAMETERS, QUIET),
+  saveParameters: (values) => repository.put(PARAMETERS, values, QUIET),
+}
+
+// The sentence inside an answer of Modoboa (DRF, its own errors) or of the network.
+export function sentence(error, otherwise) {
+  const data = error.response?.data
+  if (!data || typeof data === 'string') return otherwise
+  const first = data.detail ?? data.message ?? data.error ?? firstField(data)
+  return first ? String(first) : otherwise
+}
+
+function firstField(data) {
+  const [value] = Object.values(data)
+  return Array.isArray(value) ? value[0] : value
+}

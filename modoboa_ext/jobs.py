@@ -1,0 +1,65 @@
+"""What Modoboa's queue runs."""
+
+from __future__ import annotations
+
+import logging
+
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from modoboa_ext import journal, mirror, sync
+from modoboa_ext.control_plane import ControlPlane, ControlPlaneError, connect
+from modoboa_ext.models import VirtualHost
+
+log = logging.getLogger("modoboa.jobs")
+
+
+def push(pk: int) -> None:
+    """Tell the control plane about one virtual host; what waits afterwards, `every_minute` pushes again."""
+    sync.push_one(pk)
+
+
+def every_minute() -> None:
+    """Push what is not confirmed, note how every host stands, and log what happened meanwhile."""
+    sync.drop_orphans()
+    sync.push_all()
+    try:
+        control = connect()
+        note_all(control)
+        journal.tell(control)
+    except ControlPlaneError as error:
+        log.warning("the virtual hosts' state is not known: %s", error.message)
+
+
+def note_all(control: ControlPlane) -> None:
+    """Refresh the mirror of every host; one that got lost over there is pushed again next time."""
+    there = {answer["hostname"]: answer for answer in control.all()}
+    for host in VirtualHost.objects.present():
+        answer = there.get(host.name)
+        if answer is not None:
+            mirror.note(host, answer)
+        elif host.confirmed:
+            VirtualHost.objects.filter(pk=host.pk).update(confirmed_generation=0)
+
+
+def check_certificate_renewals() -> None:
+    """Ask for the renewal of each certificate that is due, now.
+
+    The control plane renews by itself; this keeps the cron line of an administrator who has one.
+    Disabled hosts and those without a certificate of the authority's are left alone.
+    """
+    try:
+        control = connect()
+        note_all(control)
+        for host in VirtualHost.objects.present().filter(enabled=True):
+            if is_due(host):
+                log.info("virtual host %s: renewal asked for", host.name)
+                control.part("POST", host.name, "renew")
+    except ControlPlaneError as error:
+        log.error("renewals could not be asked for: %s", error.message)
+
+
+def is_due(host: VirtualHost) -> bool:
+    """Whether the certificate's time of renewal has come."""
+    renew_at = parse_datetime(host.certificate.get("renew_at") or "")
+    return renew_at is not None and renew_at <= timezone.now()

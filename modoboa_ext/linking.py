@@ -1,0 +1,73 @@
+"""Link a domain to a hostname: who may, to which name, and what becomes of the old link."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+from modoboa.admin.models import Domain
+
+from modoboa_ext import hosts, licence
+from modoboa_ext.hostname import InvalidHostname, parse
+from modoboa_ext.models import Link, VirtualHost
+from modoboa_ext.settings import option
+
+
+class LinkRefused(Exception):
+    """The domain may not be linked so; the text is a sentence for the person who tried."""
+
+
+def wanted_name(text: str | None) -> str | None:
+    """The canonical hostname that was typed, None for none; LinkRefused names the fault."""
+    if not text:
+        return None
+    try:
+        name = parse(text)
+    except InvalidHostname as fault:
+        raise LinkRefused(str(fault)) from fault
+    if name == hosts.primary_hostname() or name in hosts.static_hosts():
+        raise LinkRefused(f"{name} is this installation's own hostname: choose another one")
+    return name
+
+
+def current_name(domain: Domain) -> str | None:
+    """The hostname that `domain` is linked to."""
+    return VirtualHost.objects.filter(links__domain=domain).values_list("name", flat=True).first()
+
+
+@transaction.atomic
+def set_hostname(domain: Domain, text: str | None, actor: Any) -> None:
+    """Link `domain` to the hostname `text` (made when it is new), or unlink it for None.
+
+    Nothing happens, whoever asks, when the link is so already: the domain form sends every field.
+    """
+    if (text or None) == current_name(domain):
+        return
+    if licence.locked():
+        raise LinkRefused("Register this installation first: see Virtual hosts")
+    name = wanted_name(text)
+    require_right(actor, name)
+    Link.objects.filter(domain=domain).delete()
+    if name:
+        Link.objects.create(domain=domain, virtual_host=host_called(name))
+
+
+def require_right(actor: Any, name: str | None) -> None:
+    """Super administrators link; resellers where allowed, and only where nobody else's domains are."""
+    if actor.is_superuser:
+        return
+    if not option("ALLOW_RESELLERS") or actor.role != "Resellers":
+        raise LinkRefused("Only a super administrator may set the hostname of a domain")
+    mine = Domain.objects.get_for_admin(actor).values("pk")
+    foreign = Link.objects.filter(virtual_host__name=name).exclude(domain__in=mine)
+    if foreign.exists():
+        raise LinkRefused(f"{name} carries domains of someone else: choose another hostname")
+
+
+def host_called(name: str) -> VirtualHost:
+    """The virtual host, locked; made when it is new, brought back when it is a tombstone."""
+    host, made = VirtualHost.objects.select_for_update().get_or_create(name=name)
+    if made or host.deleted_at is not None:
+        host.change(deleted_at=None, enabled=True, creation=timezone.now(), mirror={})
+    return host

@@ -1,0 +1,113 @@
+"""The rule on every request: what host this is, before anything else; and whether this person may be here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.auth import SESSION_KEY, get_user, logout
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import DisallowedHost
+from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
+
+from modoboa_ext import arrival, hosts, people, replaced
+from modoboa_ext.allowed_hosts import asked
+from modoboa_ext.isolation import REFUSAL, may_carry, may_enter
+
+BORN_AT = "virtual_host"
+UNREADABLE = "The virtual hosts cannot be read from the database right now, try again."
+
+Answer = Callable[[HttpRequest], HttpResponse]
+
+
+class HostMiddleware:
+    """First of all: the one spelling of the Host, and `request.virtual_host`, what that host is."""
+
+    def __init__(self, get_response: Answer) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer 400 for a host that is not live, 503 where that cannot be read."""
+        name = spell(request)
+        token = asked.set(name)
+        try:
+            request.virtual_host = arrival.host(name, request)
+        except DatabaseError:
+            asked.reset(token)
+            return HttpResponse(UNREADABLE, status=503, content_type="text/plain")
+        try:
+            if request.virtual_host.kind not in ("primary", "tenant"):
+                raise DisallowedHost(f"{name!r} is not served here")
+            return self.get_response(request)
+        finally:
+            asked.reset(token)
+
+
+def spell(request: HttpRequest) -> str:
+    """Write the Host canonically into the request (the port only where it is not 443); its name."""
+    name, port = hosts.normalise(request.META.get("HTTP_HOST") or request.META["SERVER_NAME"])
+    request.META.pop("HTTP_X_FORWARDED_HOST", None)
+    if "HTTP_HOST" in request.META:
+        shown = port and not (port == "443" and request.is_secure())
+        request.META["HTTP_HOST"] = f"{name}:{port}" if shown else name
+    return name
+
+
+class IsolationMiddleware:
+    """Last of all: nobody acts, or keeps a session, at a host they may not enter.
+
+    1. Whoever asks who the session's user is, learns of nobody, and the session is flushed, when
+       that user may not be here. A request that never asks costs nothing.
+    2. After the view, whoever signed in during it (password, 2FA, FIDO, anything to come) is judged
+       again; the new session is bound to this host.
+    """
+
+    def __init__(self, get_response: Answer) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Judge, answer, judge again."""
+        user = request.user
+        request.user = SimpleLazyObject(lambda: judged(request, user))
+        response = self.get_response(request)
+        if request.session.modified and SESSION_KEY in request.session:
+            return response if welcome(request, get_user(request)) else refuse(request)
+        return response
+
+    def process_view(
+        self, request: HttpRequest, view: Any, args: Any, kwargs: Any
+    ) -> HttpResponse | None:
+        """Give way to our own view where Modoboa's knows nothing of hosts."""
+        return replaced.answer(request, view, args, kwargs)
+
+
+def judged(request: HttpRequest, user: Any) -> Any:
+    """`user` where they may be here, else nobody; then their session ends."""
+    if not user.is_authenticated:
+        return user._wrapped if isinstance(user, SimpleLazyObject) else user
+    if not welcome(request, user):
+        request.session.flush()
+        return AnonymousUser()
+    return user
+
+
+def welcome(request: HttpRequest, user: Any) -> bool:
+    """Whether `user` may be served at this host with this session; not when it cannot be known."""
+    host = hosts.of(request)
+    try:
+        person = people.person(user)
+    except DatabaseError:
+        return False
+    born_at = request.session.get(BORN_AT)
+    return may_enter(person, host) and may_carry(born_at, person, host, hosts.primary_hostname())
+
+
+def refuse(request: HttpRequest) -> HttpResponse:
+    """End the session; 403 for a program, the login page for a person."""
+    logout(request)
+    if request.path.startswith("/api/") and not request.path.startswith("/api/o/"):
+        return JsonResponse({"detail": REFUSAL, "code": "virtual_host"}, status=403)
+    return HttpResponseRedirect(reverse("core:login"))

@@ -1,0 +1,74 @@
+"""What the control plane last said about each virtual host; asked anew when the answer is getting old."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+
+from django.utils import timezone
+
+from modoboa_ext.control_plane import Absent, ControlPlane, ControlPlaneError, Unreachable, connect
+from modoboa_ext.models import VirtualHost
+
+FRESH = timedelta(seconds=2)
+PATIENCE_SECONDS = 3.0
+PAUSE_SECONDS = 5.0
+rests_until = 0.0
+
+
+def refresh(hosts: Iterable[VirtualHost]) -> bool:
+    """Bring the mirrors of `hosts` up to date; whether the control plane could be asked.
+
+    After an answer that did not come, it is left in peace for a few seconds, so that an
+    administrator's pages stay quick while it is away.
+    """
+    global rests_until
+    if time.monotonic() < rests_until:
+        return False
+    old = [host for host in hosts if is_old(host)]
+    try:
+        control = connect(PATIENCE_SECONDS) if old else None
+        for host in old:
+            ask(host, control)
+    except Unreachable:
+        rests_until = time.monotonic() + PAUSE_SECONDS
+        return False
+    except ControlPlaneError:
+        return False
+    return True
+
+
+def is_old(host: VirtualHost) -> bool:
+    """Whether the mirror is worth asking for again."""
+    return host.mirrored_at is None or timezone.now() - host.mirrored_at > FRESH
+
+
+def ask(host: VirtualHost, control: ControlPlane) -> None:
+    """Ask about one host and note the answer; one that got lost over there is pushed again."""
+    try:
+        note(host, control.get(host.name))
+    except Absent:
+        if host.confirmed:
+            VirtualHost.objects.filter(pk=host.pk).update(confirmed_generation=0)
+            host.confirmed_generation = 0
+
+
+def note(host: VirtualHost, answer: dict) -> None:
+    """Keep an answer on the row and on `host`."""
+    answer = chained(answer, host.certificate)
+    host.mirror, host.mirrored_at = answer, timezone.now()
+    VirtualHost.objects.filter(pk=host.pk).update(mirror=answer, mirrored_at=host.mirrored_at)
+
+
+def chained(answer: dict, before: dict) -> dict:
+    """The answer with the chain known before, where the list left out that of the same certificate."""
+    now = answer.get("certificate") or {}
+    if "chain" in before and "chain" not in now and now.get("sha256") == before.get("sha256"):
+        return {**answer, "certificate": {**now, "chain": before["chain"]}}
+    return answer
+
+
+def stale_since(hosts: Iterable[VirtualHost]):
+    """The time of the oldest mirror among `hosts`, None where there is none."""
+    return min((host.mirrored_at for host in hosts if host.mirrored_at), default=None)

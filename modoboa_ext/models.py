@@ -1,0 +1,142 @@
+"""The records: virtual hosts and the domains linked to them, with what the control plane confirmed."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import Any
+
+from django.db import models
+from django.utils import timezone
+
+HOSTNAME_LENGTH = 253
+REFUSED_HINT = "The control plane refuses this hostname: resolve what it names, then retry."
+WAITING_HINT = "Waiting until the control plane confirms it; it is told again every minute."
+
+
+class VirtualHostQuerySet(models.QuerySet["VirtualHost"]):
+    """The questions asked about virtual hosts."""
+
+    def present(self) -> VirtualHostQuerySet:
+        """Those an administrator sees; tombstones left out."""
+        return self.filter(deleted_at=None)
+
+    def with_domains(self) -> VirtualHostQuerySet:
+        """With their links and domains read along; a link whose domain is gone does not count."""
+        links = Link.objects.select_related("domain")
+        return self.prefetch_related(models.Prefetch("links", links))
+
+    def unconfirmed(self) -> VirtualHostQuerySet:
+        """Those the control plane has not confirmed in their present form, removals first."""
+        waiting = self.exclude(generation=models.F("confirmed_generation"))
+        return waiting.order_by(models.F("deleted_at").asc(nulls_last=True), "pk")
+
+
+class VirtualHost(models.Model):
+    """A hostname of this installation.
+
+    `generation` grows with each change and is the version the control plane is told; the row is
+    confirmed once `confirmed_generation` equals it. It starts at the clock's milliseconds, so that a name
+    that is deleted and made again, even in a new database, is newer than what was known of it.
+    `mirror` is the control plane's last answer about the host, `mirrored_at` its time.
+    """
+
+    name = models.CharField(max_length=HOSTNAME_LENGTH, unique=True)
+    creation = models.DateTimeField(default=timezone.now)
+    enabled = models.BooleanField(default=True)
+    generation = models.BigIntegerField(default=0)
+    confirmed_generation = models.BigIntegerField(default=0)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+    refusal = models.TextField(blank=True, default="")
+    mirror = models.JSONField(default=dict, blank=True)
+    mirrored_at = models.DateTimeField(null=True, blank=True)
+
+    objects = VirtualHostQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def live(self) -> bool:
+        """Whether people may enter by this hostname."""
+        return self.enabled and self.deleted_at is None
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the control plane knows the host as it is here."""
+        return self.generation == self.confirmed_generation
+
+    @property
+    def status(self) -> str:
+        """`pending`, `ready` or `failed`; what is not confirmed is pending, what was refused failed."""
+        if not self.confirmed:
+            return "failed" if self.refusal else "pending"
+        return self.mirror.get("status") or "pending"
+
+    @property
+    def certificate(self) -> dict[str, Any]:
+        """The certificate as last heard of; {} where there is none."""
+        return self.mirror.get("certificate") or {}
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        """The error as last heard of; a refusal by the control plane is one; {} where there is none."""
+        if self.confirmed:
+            return self.mirror.get("error") or {}
+        if self.refusal:
+            return {
+                "step": "push",
+                "actor": "operator",
+                "detail": self.refusal,
+                "hint": REFUSED_HINT,
+            }
+        return {"step": "push", "actor": "nobody", "detail": None, "hint": WAITING_HINT}
+
+    def change(self, **fields: Any) -> None:
+        """Set `fields` and save as a new generation; the caller holds the row's lock."""
+        for name, value in fields.items():
+            setattr(self, name, value)
+        self.generation = max(self.generation + 1, time.time_ns() // 1_000_000)
+        self.refusal = ""
+        self.save()
+
+    def bury(self, now: datetime) -> None:
+        """Unlink every domain and leave a tombstone, until the control plane has confirmed it."""
+        self.links.all().delete()
+        self.change(deleted_at=now, enabled=False)
+
+    def domain_names(self) -> list[str]:
+        """Names of the linked domains, sorted."""
+        return sorted(self.links.values_list("domain__name", flat=True))
+
+
+class Link(models.Model):
+    """A mail domain belongs to at most one virtual host.
+
+    The database does not enforce the reference, so that an installation that took the extension out
+    of its settings, and left its tables, can still delete domains.
+    """
+
+    domain = models.OneToOneField(
+        "admin.Domain",
+        on_delete=models.CASCADE,
+        related_name="virtual_host_link",
+        db_constraint=False,
+    )
+    virtual_host = models.ForeignKey(VirtualHost, on_delete=models.CASCADE, related_name="links")
+
+    def __str__(self) -> str:
+        return f"{self.domain_id} → {self.virtual_host_id}"
+
+
+class Registration(models.Model):
+    """The licence this installation registered with; the key itself is never stored."""
+
+    key_sha256 = models.CharField(max_length=64, unique=True)
+    registered_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.key_sha256

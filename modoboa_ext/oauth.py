@@ -1,0 +1,132 @@
+"""The rule at the OAuth endpoints: for every grant, every kind of token, every redirect."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.db import DatabaseError
+from modoboa.lib.signals import get_request
+from oauth2_provider.oauth2_validators import Grant, OAuth2Validator
+from oauthlib.oauth2 import AccessDeniedError
+
+from modoboa_ext import hosts, people
+from modoboa_ext.isolation import REFUSAL, may_enter
+
+FRONTEND = "modoboa_frontend"
+
+
+def is_frontend_of(application: Any) -> bool:
+    """Whether this is the application that Modoboa's single-page frontend uses (nobody's own)."""
+    return application.name == FRONTEND and application.user_id is None
+
+
+def may_use(user: Any) -> bool:
+    """Whether `user` may act at the host of the current request; None is a client of its own."""
+    request = get_request()
+    if user is None or request is None:
+        return request is not None
+    try:
+        return may_enter(people.person(user), hosts.of(request))
+    except DatabaseError:
+        return False
+
+
+def is_here_or_no_tenant(name: str) -> bool:
+    """Whether `name` is the host of the current request, or no tenant's host at all."""
+    request = get_request()
+    here = hosts.of(request).name if request is not None else None
+    return name == here or hosts.lookup(name).kind in ("primary", "unknown")
+
+
+def bound_origin(user: Any) -> str | None:
+    """The origin that a token handed out now is good for; None when it is not bound."""
+    request = get_request()
+    if request is None or user is None or user.is_superuser or not hosts.of(request).is_tenant:
+        return None
+    return f"https://{request.get_host()}"
+
+
+def absolute(uri: str) -> str:
+    """The URI of the current request without its query, whatever part of it the library kept."""
+    request = get_request()
+    return request.build_absolute_uri(uri).split("?")[0] if request is not None else uri
+
+
+class TenantValidator(OAuth2Validator):
+    """Modoboa's validator, asked about hosts.
+
+    A token handed out at a tenant's host names that origin as its resource (RFC 8707), which the
+    library enforces at each use; the rule is asked again at each issue, refresh and use.
+    """
+
+    def validate_redirect_uri(
+        self, client_id: str, redirect_uri: str, request: Any, *args: Any, **kwargs: Any
+    ) -> bool:
+        """At a live host, Modoboa's frontend returns to that host and nowhere else."""
+        current = get_request()
+        if current is not None and hosts.of(current).is_tenant and is_frontend_of(request.client):
+            return redirect_uri == f"https://{current.get_host()}/login/logged"
+        return super().validate_redirect_uri(client_id, redirect_uri, request, *args, **kwargs)
+
+    def validate_code(
+        self, client_id: str, code: str, client: Any, request: Any, *args: Any, **kwargs: Any
+    ) -> bool:
+        """A code (RFC 6749 §4.1.3) that was sent to a tenant's host is exchanged there or nowhere."""
+        found = super().validate_code(client_id, code, client, request, *args, **kwargs)
+        if not found or request.user.is_superuser:
+            return found
+        sent_to = Grant.objects.filter(code=code).values_list("redirect_uri", flat=True).first()
+        return is_here_or_no_tenant(urlsplit(sent_to or "").hostname or "")
+
+    def save_bearer_token(self, token: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Issue of any grant. AccessDeniedError (RFC 6749 §4.1.2.1) for someone else's people."""
+        if request.grant_type != "client_credentials" and not may_use(request.user):
+            raise AccessDeniedError(description=REFUSAL, request=request, status_code=400)
+        return super().save_bearer_token(token, request, *args, **kwargs)
+
+    def _check_and_set_request_resource(self, request: Any) -> None:
+        """Bind the token that is being issued to this host."""
+        super()._check_and_set_request_resource(request)
+        origin = bound_origin(request.user)
+        if origin and request.grant_type != "client_credentials":
+            request.resource = [origin]
+
+    def validate_user(
+        self, username: str, password: str, client: Any, request: Any, *args: Any, **kwargs: Any
+    ) -> bool:
+        """The password grant (RFC 6749 §4.3)."""
+        found = super().validate_user(username, password, client, request, *args, **kwargs)
+        return found and may_use(request.user)
+
+    def validate_refresh_token(
+        self, refresh_token: str, client: Any, request: Any, *args: Any, **kwargs: Any
+    ) -> bool:
+        """The refresh grant (RFC 6749 §6): the old token must be good at this host."""
+        found = super().validate_refresh_token(refresh_token, client, request, *args, **kwargs)
+        if not found or not may_use(request.user):
+            return False
+        old = request.refresh_token_instance.access_token
+        return old is None or old.allows_audience(absolute(request.uri))
+
+    def validate_bearer_token(self, token: str, scopes: Any, request: Any) -> bool:
+        """An access token in use (RFC 6750); the userinfo endpoint says only a path of itself."""
+        request.uri = absolute(request.uri)
+        return super().validate_bearer_token(token, scopes, request) and may_use(request.user)
+
+    def validate_id_token(self, token: str, scopes: Any, request: Any) -> bool:
+        """An id_token in use, which the library accepts as a bearer token."""
+        if not super().validate_id_token(token, scopes, request) or not may_use(request.user):
+            return False
+        return request.user.is_superuser or issued_for_here(token)
+
+
+def issued_for_here(token: str) -> bool:
+    """Whether the issuer of a (verified) id_token is this host, or the primary hostname."""
+    payload = token.split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    issuer = urlsplit(claims.get("iss", "")).hostname
+    current = get_request()
+    return current is not None and issuer in (hosts.of(current).name, hosts.primary_hostname())

@@ -1,0 +1,97 @@
+"""The views of Modoboa and its OAuth library that must know of hosts, and what answers in their place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from modoboa.core import forms
+from modoboa.core.models import User
+from modoboa.core.views.auth import PasswordResetConfirmView, PasswordResetView
+from oauth2_provider.views import RPInitiatedLogoutView
+
+from modoboa_ext import hosts, people
+from modoboa_ext.isolation import may_enter
+from modoboa_ext.oauth import is_frontend_of
+
+MANAGEMENT = (
+    "/api/o/applications/",
+    "/api/o/authorized_tokens/",
+    "/api/o/register/",
+    "/api/o/device",
+    "/api/o/introspect/",
+)
+
+
+class TenantLogoutView(RPInitiatedLogoutView):
+    """Logout that may return to the live host it was asked on."""
+
+    def validate_post_logout_redirect_uri(
+        self, application: Any, post_logout_redirect_uri: str
+    ) -> None:
+        """Accept `https://<this host>` for Modoboa's own frontend; the registered list otherwise."""
+        host = hosts.of(self.request)
+        mine = f"https://{self.request.get_host()}"
+        ours = host.is_tenant and application is not None and is_frontend_of(application)
+        if ours and (post_logout_redirect_uri or mine).rstrip("/") == mine:
+            return
+        super().validate_post_logout_redirect_uri(application, post_logout_redirect_uri)
+
+
+class TenantPasswordResetForm(forms.PasswordResetForm):
+    """Writes only to people of the host, and names that host in the link."""
+
+    request: HttpRequest
+
+    def save(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
+        """Send the mails; nothing tells the visitor whether there was anyone to write to."""
+        self.request = request
+        if hosts.of(request).is_tenant:
+            kwargs["domain_override"] = request.get_host()
+        super().save(*args, request=request, **kwargs)
+
+    def get_users(self, email: str) -> list[Any]:
+        """Those with this address who may enter here."""
+        host = hosts.of(self.request)
+        found = super().get_users(email)
+        return [user for user in found if may_enter(people.person(user), host)]
+
+
+class TenantPasswordResetView(PasswordResetView):
+    """Asking for a new password at a tenant's host."""
+
+    form_class = TenantPasswordResetForm
+
+    def form_valid(self, form: TenantPasswordResetForm) -> HttpResponse:
+        """A code goes by SMS only to people of this host; for anyone else the answer is the mail's."""
+        host = hosts.of(self.request)
+        asked_for = User.objects.filter(email__iexact=form.cleaned_data["email"], is_active=True)
+        if any(may_enter(people.person(user), host) for user in asked_for):
+            return super().form_valid(form)
+        return super(PasswordResetView, self).form_valid(form)
+
+
+class TenantPasswordResetConfirmView(PasswordResetConfirmView):
+    """A link from the mail counts only where its owner may enter."""
+
+    def get_user(self, uidb64: str) -> Any:
+        """The owner of the link, None (an invalid link) at someone else's host."""
+        user = super().get_user(uidb64)
+        allowed = user and may_enter(people.person(user), hosts.of(self.request))
+        return user if allowed else None
+
+
+REPLACED = {
+    RPInitiatedLogoutView: TenantLogoutView.as_view(),
+    PasswordResetView: TenantPasswordResetView.as_view(),
+    PasswordResetConfirmView: TenantPasswordResetConfirmView.as_view(),
+}
+
+
+def answer(request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
+    """The answer of the view that stands in for `view`, None where `view` itself is right."""
+    if hosts.of(request).is_tenant and request.path.startswith(MANAGEMENT):
+        raise Http404("This address belongs to the installation, not to a tenant's host")
+    instead = REPLACED.get(getattr(view, "view_class", None))
+    return transaction.atomic(instead)(request, *args, **kwargs) if instead else None

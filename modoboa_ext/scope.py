@@ -1,0 +1,104 @@
+"""At a tenant's host an administrator sees what belongs to that host, and nothing of their other domains.
+
+Modoboa has no hook for this. Its lists and permissions all go through three places: `get_for_admin` of two
+managers, and `user.objectaccess_set`; each is narrowed here, for the person of the current request only, so
+that what Modoboa does for others (transfer of ownership, limits, jobs, imports) sees everything as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property, wraps
+from typing import Any
+
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Model, Q, QuerySet
+from django.db.models.fields.related_descriptors import ReverseManyToOneDescriptor
+from modoboa.admin.models import Alias, Domain, DomainAlias, Mailbox
+from modoboa.admin.models.base import AdminObjectManager
+from modoboa.admin.models.domain_alias import DomainAliasManager
+from modoboa.core.models import User
+from modoboa.lib.signals import get_request
+
+from modoboa_ext import hosts
+from modoboa_ext.settings import option
+
+
+def domains_for(person: Any) -> frozenset[int] | None:
+    """Primary keys of the domains that `person` is narrowed to now; None where they are not."""
+    request = get_request()
+    if request is None or person.is_superuser or not option("SCOPE_DATA"):
+        return None
+    host = hosts.of(request)
+    acts = host.is_tenant and getattr(request.user, "pk", None) == person.pk
+    return host.domains if acts else None
+
+
+def of_domains(model: type[Model], domains: frozenset[int]) -> Q:
+    """The rows of `model` that belong to these domains; every row of a model that belongs to none."""
+    if model is Domain:
+        return Q(pk__in=domains)
+    if model in (Mailbox, Alias):
+        return Q(domain__in=domains)
+    if model is DomainAlias:
+        return Q(target__in=domains)
+    if model is User:
+        administers = Q(
+            objectaccess__content_type=ContentType.objects.get_for_model(Domain),
+            objectaccess__object_id__in=domains,
+        )
+        return Q(mailbox__domain__in=domains) | administers
+    return Q()
+
+
+def access_to(domains: frozenset[int], person: Any) -> Q:
+    """The entries of Modoboa's access table about objects of these domains, and about the person."""
+    wanted = Q()
+    kinds = ContentType.objects.get_for_models(Domain, Mailbox, Alias, DomainAlias, User)
+    for model, kind in kinds.items():
+        rows = model.objects.filter(of_domains(model, domains)).order_by().values("pk")
+        wanted |= Q(content_type=kind, object_id__in=rows)
+    itself = Q(content_type=kinds[User], object_id=person.pk)
+    return wanted | itself | ~Q(content_type__in=kinds.values())
+
+
+def narrowed(get_for_admin: Callable[..., QuerySet[Any]]) -> Callable[..., QuerySet[Any]]:
+    """A manager's `get_for_admin` that knows of hosts."""
+
+    @wraps(get_for_admin)
+    def narrow(self: Any, admin: Any, *args: Any, **kwargs: Any) -> QuerySet[Any]:
+        rows = get_for_admin(self, admin, *args, **kwargs)
+        domains = domains_for(admin)
+        return rows if domains is None else rows.filter(of_domains(self.model, domains))
+
+    narrow.knows_hosts = True  # type: ignore[attr-defined]
+    return narrow
+
+
+class NarrowedAccess(ReverseManyToOneDescriptor):
+    """`user.objectaccess_set` that knows of hosts."""
+
+    @cached_property
+    def related_manager_cls(self) -> type:
+        """Django's manager, its rows narrowed."""
+        plain = super().related_manager_cls
+
+        class Narrowed(plain):  # type: ignore[misc, valid-type]
+            def get_queryset(self) -> QuerySet[Any]:
+                rows = super().get_queryset()
+                domains = domains_for(self.instance)
+                if domains is None:
+                    return rows
+                return rows.filter(access_to(domains, self.instance))
+
+        return Narrowed
+
+
+def install() -> None:
+    """Narrow the three places; harmless when done twice."""
+    for manager in (AdminObjectManager, DomainAliasManager):
+        if not hasattr(manager.get_for_admin, "knows_hosts"):
+            manager.get_for_admin = narrowed(manager.get_for_admin)
+    plain = User.__dict__["objectaccess_set"]
+    if not isinstance(plain, NarrowedAccess):
+        User.objectaccess_set = NarrowedAccess(plain.rel)

@@ -1,0 +1,101 @@
+"""Tell the control plane what is wanted here, again and again until it confirms; and note what it answers."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import django_rq
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+from modoboa.admin.models import Domain
+from redis.exceptions import RedisError
+
+from modoboa_ext.control_plane import ControlPlane, ControlPlaneError, Refused, connect
+from modoboa_ext.models import Link, VirtualHost
+
+QUEUE = "modoboa"
+log = logging.getLogger("modoboa.jobs")
+
+
+def soon(pk: int) -> None:
+    """Ask the queue to push one host; without Redis, the next scheduled push does it."""
+    from modoboa_ext import jobs
+
+    try:
+        django_rq.get_queue(QUEUE).enqueue(jobs.push, pk)
+    except (RedisError, OSError) as error:
+        log.warning("virtual host %s waits for the next scheduled push: %s", pk, error)
+
+
+def push(host: VirtualHost, control: ControlPlane) -> None:
+    """Bring the control plane to this row's generation. Raises ControlPlaneError.
+
+    1. A tombstone is deleted there, then here.
+    2. Anything else is put whole; the answer goes into the mirror.
+    3. The confirmation counts for the generation that was sent, not for a later one.
+    """
+    sent = host.generation
+    if host.deleted_at is not None:
+        control.delete(host.name, sent)
+        VirtualHost.objects.filter(pk=host.pk, generation=sent).delete()
+        log.info("virtual host %s: removal confirmed", host.name)
+        return
+    wanted = {"domains": host.domain_names(), "enabled": host.enabled, "generation": sent}
+    answer = control.put(host.name, **wanted)
+    VirtualHost.objects.filter(pk=host.pk, generation=sent).update(
+        confirmed_generation=sent, refusal="", **mirrored(answer)
+    )
+    log.info("virtual host %s: generation %d confirmed", host.name, sent)
+
+
+def mirrored(answer: dict[str, Any]) -> dict[str, Any]:
+    """The columns that hold the control plane's last answer about a host."""
+    return {"mirror": answer, "mirrored_at": timezone.now()}
+
+
+def drop_orphans() -> None:
+    """Take away links whose domain was deleted while the extension was not there to see it."""
+    domains = Domain.objects.filter(pk=OuterRef("domain_id"))
+    Link.objects.filter(~Exists(domains)).delete()
+
+
+def attempt(host: VirtualHost, control: ControlPlane) -> bool:
+    """Push one row; whether it is confirmed. A refusal is noted on the row; Unreachable is raised."""
+    try:
+        push(host, control)
+    except Refused as refusal:
+        sent = VirtualHost.objects.filter(pk=host.pk, generation=host.generation)
+        sent.update(refusal=refusal.message)
+        log.error("virtual host %s: the control plane refuses: %s", host.name, refusal.message)
+        return False
+    return True
+
+
+def push_one(pk: int) -> None:
+    """Push the row `pk` unless it is confirmed or gone; what cannot be confirmed now stays waiting."""
+    host = VirtualHost.objects.filter(pk=pk).first()
+    if host is None or host.confirmed:
+        return
+    try:
+        attempt(host, connect())
+    except ControlPlaneError as error:
+        log.warning("virtual host %s: not confirmed yet: %s", host.name, error.message)
+
+
+def push_all() -> int:
+    """Push every row that waits, removals first; how many still wait.
+
+    A domain that moves between hosts is refused at its new host until the old one is pushed, hence
+    the second round. An unreachable control plane ends both: the rest would fare no better.
+    """
+    waiting = VirtualHost.objects.unconfirmed()
+    try:
+        control = connect()
+        for _ in range(2):
+            confirmed = [attempt(host, control) for host in waiting.all()]
+            if all(confirmed):
+                break
+    except ControlPlaneError as error:
+        log.warning("%d virtual hosts are not confirmed yet: %s", waiting.count(), error.message)
+    return waiting.count()

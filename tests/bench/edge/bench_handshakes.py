@@ -1,0 +1,113 @@
+"""CPU for each handshake of a warm host, against static nginx, HAProxy and Caddy."""
+
+from __future__ import annotations
+
+import statistics
+
+from tests.bench.client import run as client_run
+from tests.bench.edge.contenders import (
+    CLIENT_CORE,
+    NAMES,
+    PATTERN,
+    Contender,
+    Field,
+    compare,
+    handshakes,
+    ratio,
+)
+from tests.bench.row import Row, at_least, at_most
+
+SAME_TICKETS = "ssl_session_tickets off; ssl_session_cache shared:s:32m;"
+COUNT = 60
+ROUNDS = 20
+
+
+def served(contender: Contender, status_port: int) -> float:
+    """The edge's own count of full handshakes."""
+    from tests.edge.visitor import plain
+
+    body = plain(status_port, "/metrics", "127.0.0.1").body.decode()
+    for line in body.splitlines():
+        if line.startswith('edge_handshakes_total{result="served"}'):
+            return float(line.split()[-1])
+    return 0.0
+
+
+def run() -> list[Row]:
+    """Rows for full and resumed handshakes of both versions, and latency at a rate."""
+    with Field() as field:
+        prepared = field.edge()
+        prepared.publish_all()
+        edge = prepared.start()
+        defaults = field.static("static-defaults", "")
+        same = field.static("static-same", SAME_TICKETS)
+        status = int(prepared.env["EDGE_STATUS_PORT"])
+        rows = full(edge, defaults, same, field, status)
+        rows += resumed(edge, defaults, same)
+        return rows + latency(edge, same)
+
+
+def full(
+    edge: Contender, defaults: Contender, same: Contender, field: Field, status: int
+) -> list[Row]:
+    """Full handshakes of both versions."""
+    rows = []
+    others = [field.haproxy(), field.caddy()]
+    for version in (13, 12):
+        before = served(edge, status)
+        work = handshakes(COUNT, threads=4, version=version, hosts=NAMES)
+        costs = compare([edge, defaults, same, *others], work, ROUNDS)
+        counted = served(edge, status) - before
+        if counted < (ROUNDS + 1) * COUNT:
+            raise RuntimeError(
+                f"the edge counted {counted} full handshakes of {(ROUNDS + 1) * COUNT}"
+            )
+        label = f"full TLS 1.{version - 10} handshakes P-256, edge against"
+        micro = statistics.median(costs["edge"]) * 1e6
+        rows.append(Row(f"CPU of the edge's full TLS 1.{version - 10} handshake", micro, "µs"))
+        rows.append(
+            at_least(f"{label} static nginx's defaults", ratio(costs, "static-defaults"), 1.05)
+        )
+        rows.append(at_least(f"{label} static, same tickets", ratio(costs, "static-same"), 0.98))
+        rows.append(at_least(f"{label} HAProxy", ratio(costs, "haproxy"), 1.15))
+        rows.append(at_least(f"{label} Caddy", ratio(costs, "caddy"), 1.15))
+    return rows
+
+
+def resumed(edge: Contender, defaults: Contender, same: Contender) -> list[Row]:
+    """Resumed handshakes of both versions."""
+    rows = []
+    for version in (13, 12):
+        work = handshakes(COUNT, threads=4, version=version, mode="resume")
+        costs = compare([edge, defaults, same], work, ROUNDS)
+        label = f"resumed TLS 1.{version - 10} handshakes, edge against"
+        rows.append(at_least(f"{label} static, same tickets", ratio(costs, "static-same"), 1.0))
+        if version == 13:
+            rows.append(
+                at_least(f"{label} static's defaults", ratio(costs, "static-defaults"), 1.0)
+            )
+    return rows
+
+
+def latency(edge: Contender, static: Contender) -> list[Row]:
+    """p99 at 1,000 handshakes a second, open loop; medians of interleaved rounds."""
+    found: dict[str, list[float]] = {edge.name: [], static.name: []}
+    for _ in range(5):
+        for contender in (edge, static):
+            outcome = client_run(
+                contender.port,
+                PATTERN,
+                count=3000,
+                threads=16,
+                hosts=NAMES,
+                rate=1000,
+                core=CLIENT_CORE,
+            )
+            found[contender.name].append(outcome.p99)
+    ours, theirs = (statistics.median(found[c.name]) / 1000 for c in (edge, static))
+    note = f"static {theirs:.2f} ms"
+    return [
+        at_most(
+            "handshake latency p99 at 1,000/s, warm", ours, round(theirs, 2), unit="ms", note=note
+        )
+    ]

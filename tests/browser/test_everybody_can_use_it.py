@@ -1,0 +1,157 @@
+"""Our pages for everybody: axe finds nothing serious, a phone is wide enough, and they speak French."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from deploy import modoboa
+from tests.browser.visitor import DESK, PHONE, SCREENSHOTS, Visitor
+
+AXE = Path(__file__).resolve().parents[2] / "modoboa_ext/frontend/node_modules/axe-core/axe.min.js"
+HOSTNAME, DOMAIN = "mail.acme.test", "acme.test"
+
+
+def listed(visitor: Visitor) -> None:
+    visitor.page.keyboard.press("Escape")
+    visitor.menu.locator(".mdi-web").click()
+    visitor.status(HOSTNAME, "ready")
+
+
+def detailed(visitor: Visitor) -> None:
+    listed(visitor)
+    visitor.page.get_by_role("link", name=HOSTNAME, exact=True).click()
+    visitor.page.locator(".host-detail .mdi-stethoscope").click()
+    expect(visitor.page.locator("[data-verdict]").first).to_be_visible()
+
+
+def deleting(visitor: Visitor) -> None:
+    listed(visitor)
+    visitor.row(HOSTNAME).locator(".mdi-dots-horizontal").click()
+    visitor.page.locator(".v-overlay--active .mdi-delete-outline").click()
+
+
+def themed(visitor: Visitor) -> None:
+    listed(visitor)
+    visitor.row(HOSTNAME).locator(".mdi-dots-horizontal").click()
+    visitor.page.locator(".v-overlay--active .mdi-palette").click()
+    expect(visitor.page.locator("[data-colour]")).to_have_count(5)
+
+
+def configured(visitor: Visitor) -> None:
+    listed(visitor)
+    visitor.page.locator("main a .mdi-cog").click()
+    expect(visitor.page.locator("form.settings")).to_be_visible()
+
+
+def linked(visitor: Visitor) -> None:
+    visitor.page.keyboard.press("Escape")
+    visitor.menu.locator(".mdi-domain").click()
+    visitor.page.get_by_role("link", name=DOMAIN, exact=True).click()
+    expect(visitor.page.locator(".virtual-hosts [data-status=ready]")).to_be_visible()
+
+
+def edited(visitor: Visitor) -> None:
+    linked(visitor)
+    visitor.page.locator(".mdi-circle-edit-outline").click()
+    visitor.page.locator(".v-expansion-panel-title").last.click()
+    expect(visitor.page.locator(".copy-line")).to_be_visible()
+
+
+PLACES: dict[str, Callable[[Visitor], None]] = {
+    "list": listed,
+    "detail": detailed,
+    "delete": deleting,
+    "theme": themed,
+    "settings": configured,
+    "domain-form": edited,
+    "domain": linked,
+}
+
+
+def serious(page: Page) -> list[str]:
+    """What axe finds serious or critical in what is ours."""
+    page.evaluate(AXE.read_text())
+    found = page.evaluate(
+        "() => axe.run({include: [['.virtual-hosts']]}, {resultTypes: ['violations']})"
+    )
+    return [
+        f"{v['id']}: {node['target']} {node['failureSummary']}"
+        for v in found["violations"]
+        if v["impact"] in ("serious", "critical")
+        for node in v["nodes"]
+    ]
+
+
+@pytest.fixture(scope="module")
+def administrator(chromium) -> Iterator[Visitor]:
+    """Logged in once, for all these tests."""
+    visitor = Visitor(chromium, DESK, SCREENSHOTS).administer()
+    yield visitor
+    visitor.leave()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("place", PLACES)
+def test_nothing_serious_stands_in_anybodys_way(administrator, place):
+    administrator.resize(DESK)
+    PLACES[place](administrator)
+
+    for width in (DESK, PHONE):
+        administrator.resize(width)
+        administrator.look(f"everybody-{place}", whole=place in ("theme", "settings"))
+        assert serious(administrator.page) == []
+        # Nothing is wider than the window: nobody scrolls sideways.
+        assert administrator.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.browser
+def test_a_page_of_ours_survives_a_reload(administrator):
+    visitor = administrator
+    visitor.resize(DESK)
+    detailed(visitor)
+    address = visitor.page.url
+
+    visitor.page.reload()
+
+    expect(visitor.page.get_by_role("dialog")).to_contain_text(HOSTNAME)
+    assert visitor.page.url == address
+
+
+@pytest.mark.browser
+def test_the_keyboard_is_enough(administrator):
+    visitor = administrator
+    visitor.resize(DESK)
+    listed(visitor)
+    page = visitor.page
+
+    page.get_by_role("link", name=HOSTNAME, exact=True).focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.get_by_role("button", name=f"Actions for {HOSTNAME}").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".v-overlay--active").get_by_text("Theme")).to_be_visible()
+
+
+@pytest.mark.browser
+def test_it_speaks_french_to_who_reads_french(visit, full_stack):
+    api = modoboa.Administrator(full_stack.modoboa_instance)
+    me = api.call("GET", "/account/me/").json()
+    api.call("PATCH", f"/accounts/{me['pk']}/", json={"language": "fr"})
+    try:
+        visitor = visit().administer()
+        expect(visitor.menu).to_contain_text("Hôtes virtuels")
+        listed(visitor)
+        expect(visitor.page.get_by_role("heading", name="Hôtes virtuels")).to_be_visible()
+        expect(visitor.row(HOSTNAME)).to_contain_text("encore")
+        detailed(visitor)
+        expect(visitor.page.get_by_role("dialog")).to_contain_text(re.compile("Ce qui s.est passé"))
+        visitor.look("french")
+    finally:
+        api.call("PATCH", f"/accounts/{me['pk']}/", json={"language": "en"})

@@ -1,0 +1,111 @@
+"""Certificates made to order: good ones, and each way in which an upload can be wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+
+def pem(certificate: x509.Certificate) -> str:
+    """As text."""
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def key_pem(key: CertificateIssuerPrivateKeyTypes, passphrase: bytes | None = None) -> str:
+    """PKCS#8 text, encrypted where a passphrase is given."""
+    how: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if passphrase:
+        how = serialization.BestAvailableEncryption(passphrase)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how
+    ).decode()
+
+
+@dataclass
+class Pair:
+    """A chain and its key, in PEM."""
+
+    chain: str
+    private_key: str
+
+    def body(self) -> dict[str, str]:
+        """As the API takes it."""
+        return {"chain": self.chain, "private_key": self.private_key}
+
+
+class Ca:
+    """A root and an intermediate of our own."""
+
+    def __init__(self) -> None:
+        self.root_key = ec.generate_private_key(ec.SECP256R1())
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.root = self._sign("Root", "Root", self.root_key, self.root_key, ca=True)
+        self.intermediate = self._sign("Intermediate", "Root", self.key, self.root_key, ca=True)
+
+    def pair(
+        self,
+        *names: str,
+        key: CertificateIssuerPrivateKeyTypes | None = None,
+        days: float = 30,
+        begin: float = -1,
+        server: bool = True,
+    ) -> Pair:
+        """A leaf for `names`, valid from `begin` for `days`, with the intermediate."""
+        key = key or ec.generate_private_key(ec.SECP256R1())
+        leaf = self._sign(
+            "leaf",
+            "Intermediate",
+            key,
+            self.key,
+            names=names,
+            days=days,
+            begin=begin,
+            server=server,
+        )
+        return Pair(pem(leaf) + pem(self.intermediate), key_pem(key))
+
+    def weak(self, name: str) -> Pair:
+        """With an RSA key of 1024 bits."""
+        return self.pair(name, key=rsa.generate_private_key(65537, 1024))
+
+    def _sign(
+        self,
+        subject: str,
+        issuer: str,
+        key: CertificateIssuerPrivateKeyTypes,
+        signer: CertificateIssuerPrivateKeyTypes,
+        *,
+        ca: bool = False,
+        names: tuple[str, ...] = (),
+        days: float = 3650,
+        begin: float = -1,
+        server: bool = True,
+    ) -> x509.Certificate:
+        start = datetime.now(UTC) + timedelta(days=begin)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(_name(subject))
+            .issuer_name(_name(issuer))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(start)
+            .not_valid_after(start + timedelta(days=days))
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        )
+        if names:
+            sans = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+            builder = builder.add_extension(sans, critical=False)
+        if not server:
+            usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION])
+            builder = builder.add_extension(usage, critical=False)
+        return builder.sign(signer, hashes.SHA256())
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])

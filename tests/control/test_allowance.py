@@ -1,0 +1,76 @@
+"""Rate limits in the chain: held back with a reason and a time, nobody else delayed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from control import registry
+from control.ports import AuthorityError, Problem
+from tests.control.conftest import TEST, House, both_databases
+
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+
+
+@pytest.fixture
+def limited(house: House) -> House:
+    """A house whose CA publishes limits."""
+    house.authority.directory_url = LETS_ENCRYPT
+    settings = replace(house.plane.settings, acme_directory_url=LETS_ENCRYPT)
+    house.plane = replace(house.plane, settings=settings)
+    return house
+
+
+@both_databases
+def test_the_41st_new_name_of_a_registered_domain_waits_for_its_turn(limited: House) -> None:
+    for number in range(41):
+        limited.add(f"m{number}.shop.acme.co.uk")
+    limited.add("mail.globex.co.uk")
+    limited.work(rounds=20)
+    waiting = [
+        host
+        for host in (limited.host(f"m{number}.shop.acme.co.uk") for number in range(41))
+        if host.status != "ready"
+    ]
+    assert len(waiting) == 1
+    assert waiting[0].error
+    assert (waiting[0].error["reason"], waiting[0].error["actor"]) == ("limit_reserved", "nobody")
+    assert limited.host("mail.globex.co.uk").status == "ready", "another domain is not held up"
+    assert limited.authority.count("new_order") == 41
+
+    until = waiting[0].next_attempt_at
+    assert until
+    assert until - limited.clock() <= timedelta(days=7) / 40
+    limited.clock.moment = until
+    limited.work()
+    assert limited.host(waiting[0].hostname).status == "ready"
+
+
+def test_a_name_that_keeps_failing_is_held_back_whatever_the_operator_asks(limited: House) -> None:
+    limited.add()
+    problem = Problem("unauthorized", "404")
+    failure = AuthorityError("port80_wrong_answer", "404", problem=problem)
+    limited.authority.refuse("wait_ready", failure, times=99)
+    for _ in range(8):
+        limited.work()
+        limited.authority.forget_orders()
+        host = limited.host()
+        if host.status == "failed":
+            registry.retry(limited.plane, host.hostname, TEST)
+    limited.work()
+    host = limited.host()
+    assert host.error
+    assert host.error["reason"] == "limit_reserved"
+    assert limited.authority.count("wait_ready") == 4
+
+
+def test_the_same_certificate_is_issued_four_times_a_week_at_most(limited: House) -> None:
+    limited.add()
+    limited.work()
+    for _ in range(8):
+        registry.renew(limited.plane, "mail.acme.test", TEST)
+        limited.work()
+    assert limited.authority.count("new_order") == 4
+    assert limited.host().status == "ready", "a renewal that waits leaves it served"

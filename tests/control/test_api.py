@@ -1,0 +1,633 @@
+"""The REST API: what each path promises, and the sentence for each thing that is refused."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from flask.testing import FlaskClient
+from PIL import Image
+from sqlalchemy import update
+
+from control.api import auth
+from control.app import create_app
+from control.models import Certificate, Token
+from tests.control.conftest import House, both_databases
+from tests.control.pki import Ca
+
+HOSTS = "/api/v1/virtualhosts"
+ACME = f"{HOSTS}/mail.acme.test"
+
+
+def put(client: FlaskClient, name: str = "mail.acme.test", **body: Any) -> Any:
+    return client.put(f"{HOSTS}/{name}", json=body)
+
+
+class TestVirtualHosts:
+    @both_databases
+    def test_put_creates_once_and_answers_the_same_again(self, client: FlaskClient) -> None:
+        first = put(client, domains=["acme.test"], owner="modoboa", generation=7)
+        again = put(client, domains=["acme.test"], owner="modoboa", generation=7)
+        assert (first.status_code, again.status_code) == (201, 200)
+        assert first.json["status"] == "pending"
+        assert first.json["error"] is None
+        assert {
+            k: again.json[k] for k in ("hostname", "kind", "domains", "owner", "generation")
+        } == {
+            "hostname": "mail.acme.test",
+            "kind": "tenant",
+            "domains": ["acme.test"],
+            "owner": "modoboa",
+            "generation": 7,
+        }
+
+    def test_fields_left_out_keep_their_value(self, client: FlaskClient) -> None:
+        put(client, domains=["acme.test"], enabled=False, hsts_max_age=60)
+        kept = put(client).json
+        assert (kept["domains"], kept["enabled"], kept["hsts_max_age"]) == (
+            ["acme.test"],
+            False,
+            60,
+        )
+        assert put(client, domains=[]).json["domains"] == []
+
+    def test_get_shows_everything_but_no_key(self, house: House, client: FlaskClient) -> None:
+        put(client)
+        house.work()
+        shown = client.get(ACME).json
+        assert set(shown) == {
+            "hostname", "kind", "domains", "enabled", "owner", "generation", "hsts_max_age",
+            "status", "step", "error", "certificate", "theme", "revision", "served_by",
+            "created_at", "updated_at",
+        }  # fmt: skip
+        assert set(shown["certificate"]) == {
+            "source", "issuer", "serial", "sha256", "sans", "not_before", "not_after", "renew_at",
+            "chain",
+        }  # fmt: skip
+        assert shown["status"] == "ready"
+        assert shown["served_by"] == [{"edge": "edge-1", "revision": shown["revision"]}]
+        assert "v1:" not in client.get(ACME).text
+
+    def test_the_chain_is_told_leaf_first_and_not_in_the_list(
+        self, house: House, client: FlaskClient
+    ) -> None:
+        put(client)
+        ca = Ca()
+        pair = ca.pair("mail.acme.test")
+        assert client.put(f"{ACME}/certificate", json=pair.body()).status_code == 200
+        shown = client.get(ACME).json["certificate"]
+        _, parent = x509.load_pem_x509_certificates(pair.chain.encode())
+        assert [set(link) for link in shown["chain"]] == [
+            {"subject", "issuer", "not_after", "sha256"}
+        ] * 2
+        first, second = shown["chain"]
+        assert (first["issuer"], second["subject"]) == ("Intermediate", "Intermediate")
+        assert second["issuer"] == "Root"
+        assert (first["sha256"], first["not_after"]) == (shown["sha256"], shown["not_after"])
+        assert second["sha256"] == parent.fingerprint(hashes.SHA256()).hex()
+        assert datetime.fromisoformat(second["not_after"]) == parent.not_valid_after_utc
+        assert "chain" not in client.get(HOSTS).json["items"][0]["certificate"]
+
+    def test_a_leaf_without_a_subject_is_called_by_its_first_name(
+        self, house: House, client: FlaskClient
+    ) -> None:
+        put(client)
+        house.work()
+        chain = client.get(ACME).json["certificate"]["chain"]
+        assert chain[0]["subject"] == "mail.acme.test"
+
+    def test_a_stored_chain_that_cannot_be_read_does_not_hide_the_host(
+        self, house: House, client: FlaskClient
+    ) -> None:
+        put(client)
+        house.work()
+        with house.plane.database.writing() as session:
+            session.execute(update(Certificate).values(chain="damaged"))
+        assert client.get(ACME).json["certificate"]["chain"] == []
+
+    def test_wait_answers_as_soon_as_it_is_not_pending(
+        self, house: House, client: FlaskClient
+    ) -> None:
+        put(client)
+        worker = threading.Timer(0.3, house.work)
+        worker.start()
+        started = time.monotonic()
+        assert client.get(f"{ACME}?wait=30").json["status"] == "ready"
+        assert time.monotonic() - started < 20
+        worker.join()
+
+    def test_wait_gives_up_with_what_there_is(self, client: FlaskClient) -> None:
+        put(client)
+        assert client.get(f"{ACME}?wait=0.1").json["status"] == "pending"
+
+    @pytest.mark.parametrize("wait", ["61", "-1", "nan", "soon"])
+    def test_wait_has_bounds(self, client: FlaskClient, wait: str) -> None:
+        put(client)
+        assert client.get(f"{ACME}?wait={wait}").status_code == 422
+
+    def test_patch_changes_what_it_names(self, house: House, client: FlaskClient) -> None:
+        put(client)
+        house.work()
+        changed = client.patch(ACME, json={"enabled": False}).json
+        assert changed["enabled"] is False
+        assert house.store.state("mail.acme.test") == "disabled", "published with the answer"
+
+    def test_delete_is_at_once(self, house: House, client: FlaskClient) -> None:
+        put(client)
+        house.work()
+        assert client.delete(ACME).status_code == 204
+        assert client.get(ACME).status_code == 404
+        assert client.get(HOSTS).json["items"] == []
+        assert house.store.state("mail.acme.test") == "deleted", "published with the answer"
+        assert client.delete(ACME).status_code == 404
+
+    def test_a_deleted_host_may_be_made_again(self, house: House, client: FlaskClient) -> None:
+        put(client, domains=["acme.test"])
+        house.work()
+        client.delete(ACME)
+        again = put(client)
+        assert again.status_code == 201
+        assert again.json["status"] == "pending"
+        assert again.json["certificate"] is None
+        house.work()
+        assert client.get(ACME).json["status"] == "ready"
+
+    def test_retry_is_for_failed_ones_only(self, house: House, client: FlaskClient) -> None:
+        put(client)
+        assert client.post(f"{ACME}/retry").status_code == 409
+        house.resolver.default = None
+        house.work(rounds=1)
+        assert client.get(ACME).json["error"]["reason"] == "dns_nxdomain"
+        answer = client.post(f"{ACME}/retry")
+        assert (answer.status_code, answer.json["status"]) == (202, "pending")
+
+    def test_a_hint_names_the_addresses_of_the_edge_where_they_are_known(
+        self, house: House, client: FlaskClient
+    ) -> None:
+        put(client)
+        house.resolver.default = None
+        house.work(rounds=1)
+        listed = lambda: client.get(HOSTS).json["items"][0]["error"]  # noqa: E731
+        for error in (client.get(ACME).json["error"], listed()):
+            assert error["record"] == "mail.acme.test. 300 IN A 192.0.2.1"
+            assert error["hint"] == (
+                "Create the DNS record for mail.acme.test; it must say 192.0.2.1."
+            )
+        host = house.host()
+        two = host.explained(("192.0.2.1", "2001:db8::1")) or {}
+        assert two["hint"].endswith("it must say 192.0.2.1 and 2001:db8::1.")
+        unknown = host.explained(()) or {}
+        assert unknown["hint"].endswith("it must say the addresses of this edge.")
+
+    def test_renew_is_accepted(self, house: House, client: FlaskClient) -> None:
+        put(client)
+        house.work()
+        assert client.post(f"{ACME}/renew").status_code == 202
+        house.work()
+        assert house.authority.count("new_order") == 2
+
+
+class TestRefusals:
+    """Each gets its status and one sentence."""
+
+    @pytest.mark.parametrize(
+        ("name", "sentence"),
+        [
+            ("Mail.Acme.test", "hostname must be lowercase: mail.acme.test"),
+            ("*.acme.test", "hostname must not be a wildcard: add each hostname by itself"),
+            ("192.0.2.1", "hostname must not be an IP address: use a name that points to it"),
+            ("my_mail.acme.test", "hostname must not contain an underscore: use a hyphen instead"),
+            ("localhost", "hostname is reserved: localhost"),
+            ("mail.provider.test", "hostname is reserved: mail.provider.test is the primary hostname, choose another"),
+            (".".join(["a" * 63] * 3 + ["a" * 62]), "hostname must have at most 253 characters, this one has 254"),
+            ("büro.example", "hostname must be ASCII, internationalized names as their A-label: xn--bro-hoa.example"),
+        ],
+    )  # fmt: skip
+    def test_hostnames(self, client: FlaskClient, name: str, sentence: str) -> None:
+        answer = put(client, name)
+        assert answer.json == {
+            "code": 422,
+            "status": "Unprocessable Entity",
+            "message": sentence,
+            "errors": {},
+        }
+
+    def test_what_is_no_json(self, client: FlaskClient) -> None:
+        text = client.put(
+            ACME, data="enabled=true", content_type="application/x-www-form-urlencoded"
+        )
+        assert text.status_code == 415
+        broken = client.put(ACME, data="{", content_type="application/json")
+        assert broken.status_code == 400
+        listed = client.put(ACME, json=["acme.test"])
+        assert listed.status_code == 422
+        for answer in (text, broken, listed):
+            assert set(answer.json) == {"code", "status", "message", "errors"}
+            assert answer.json["message"]
+
+    def test_unknown_and_wrong_fields(self, client: FlaskClient) -> None:
+        unknown = put(client, colour="red")
+        assert unknown.status_code == 422
+        assert unknown.json["message"] == "colour: Unknown field."
+        assert put(client, enabled="yes").status_code == 422
+        assert put(client, generation=-1).status_code == 422
+        assert put(client, generation="7").status_code == 422
+        assert put(client, domains="acme.test").status_code == 422
+        bad = put(client, domains=["Acme.test"])
+        assert bad.json["message"] == "domains.0: domain must be lowercase: acme.test"
+
+    def test_a_domain_that_is_linked_elsewhere(self, client: FlaskClient) -> None:
+        put(client, domains=["acme.test"])
+        answer = put(client, "mail.globex.test", domains=["globex.test", "acme.test"])
+        assert answer.status_code == 409
+        assert "acme.test is linked to mail.acme.test" in answer.json["message"]
+        assert client.get(f"{HOSTS}/mail.globex.test").status_code == 404, "nothing was written"
+
+    def test_another_owner_is_named_and_may_be_overridden(self, client: FlaskClient) -> None:
+        put(client, owner="modoboa")
+        for answer in (
+            put(client, owner="billing"),
+            put(client),
+            client.patch(ACME, json={"enabled": False}),
+            client.delete(ACME),
+        ):
+            assert answer.status_code == 409
+            assert "modoboa" in answer.json["message"]
+        assert client.patch(ACME, json={"enabled": False, "owner": "modoboa"}).status_code == 200
+        assert client.patch(f"{ACME}?force=true", json={"enabled": True}).status_code == 200
+        taken = client.put(f"{ACME}?force=true", json={"owner": "billing"})
+        assert taken.json["owner"] == "billing"
+        assert client.delete(f"{ACME}?owner=billing").status_code == 204
+
+    def test_an_older_generation_also_after_a_delete(self, client: FlaskClient) -> None:
+        put(client, generation=7)
+        assert put(client, generation=6).status_code == 409
+        assert client.delete(f"{ACME}?generation=6").status_code == 409
+        assert client.delete(f"{ACME}?generation=8").status_code == 204
+        assert put(client, generation=7).status_code == 409
+        assert put(client, generation=9).status_code == 201
+
+    def test_the_primary_hostname_is_listed_but_nobodys_to_change(
+        self, house: House, client: FlaskClient
+    ) -> None:
+        from control import registry
+
+        registry.ensure_primary(house.plane)
+        house.work()
+        (primary,) = client.get(HOSTS).json["items"]
+        assert (primary["hostname"], primary["kind"], primary["status"]) == (
+            "mail.provider.test", "primary", "ready",
+        )  # fmt: skip
+        path = f"{HOSTS}/mail.provider.test"
+        assert client.put(path, json={"domains": ["x.test"]}).status_code == 422
+        assert client.patch(f"{path}?force=true", json={"enabled": False}).status_code == 409
+        assert client.delete(f"{path}?force=true").status_code == 409
+
+    def test_paths_and_methods_that_are_not_there(self, client: FlaskClient) -> None:
+        assert client.get("/api/v1/nothing").json["code"] == 404
+        missing = client.post(HOSTS)
+        assert missing.status_code == 405
+        assert "GET" in missing.headers["Allow"]
+
+    def test_a_body_of_more_than_2_mb(self, client: FlaskClient) -> None:
+        big = client.put(ACME, data=b"{" + b" " * 2_100_000, content_type="application/json")
+        assert big.status_code == 413
+
+
+class TestTokens:
+    def test_nothing_is_told_without_a_token(self, house: House) -> None:
+        stranger = create_app(house.plane).test_client()
+        for method, path in (("GET", HOSTS), ("PUT", ACME), ("GET", "/api/v1/edges"),
+                             ("GET", "/api/v1/settings"), ("GET", "/api/v1/events")):  # fmt: skip
+            answer = stranger.open(path, method=method)
+            assert answer.status_code == 401
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
+            assert "token" in answer.json["message"]
+        wrong = stranger.get(HOSTS, headers={"Authorization": "Bearer edge_wrong"})
+        assert wrong.status_code == 401
+
+    def test_one_that_may_only_read_cannot_write(self, house: House) -> None:
+        record, secret = Token.create("reader", house.clock(), read_only=True)
+        with house.plane.database.writing() as session:
+            session.add(record)
+        reader = create_app(house.plane).test_client()
+        reader.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {secret}"
+        assert reader.get(HOSTS).status_code == 200
+        assert put(reader).status_code == 403
+
+    def test_only_the_digest_is_stored(self, house: House, token: str) -> None:
+        with house.plane.database.reading() as session:
+            row = session.query(Token).one()
+        assert token not in repr(vars(row))
+        assert row.sha256 == Token.digest(token)
+
+    def test_one_that_asks_too_often_is_told_when_to_come_back(
+        self, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(auth, "buckets", auth.Buckets(per_second=0.5, burst=2))
+        assert [client.get(HOSTS).status_code for _ in range(3)] == [200, 200, 429]
+        answer = client.get(HOSTS)
+        assert 1 <= int(answer.headers["Retry-After"]) <= 2
+
+
+class TestList:
+    @pytest.fixture
+    def hosts(self, house: House, client: FlaskClient) -> None:
+        for number in range(5):
+            put(client, f"h{number}.acme.test", domains=[f"d{number}.test"])
+        put(client, "x.globex.test", enabled=False, owner="modoboa")
+        house.work()
+        put(client, "y.globex.test")
+
+    def names(self, client: FlaskClient, query: str) -> list[str]:
+        answer = client.get(f"{HOSTS}?{query}")
+        assert answer.status_code == 200
+        return [item["hostname"].split(".")[0] for item in answer.json["items"]]
+
+    @both_databases
+    @pytest.mark.usefixtures("hosts")
+    def test_filters(self, client: FlaskClient, house: House) -> None:
+        assert self.names(client, "status=pending") == ["y"]
+        assert self.names(client, "enabled=false") == ["x"]
+        assert self.names(client, "q=GLOBEX") == ["x", "y"]
+        assert self.names(client, "q=%25") == []
+        assert self.names(client, "domain=d3.test") == ["h3"]
+        assert self.names(client, "owner=modoboa") == ["x"]
+        later = (house.clock() + timedelta(days=200)).isoformat().replace("+", "%2B")
+        assert len(self.names(client, f"expires_before={later}")) == 6
+        assert self.names(client, f"expires_before={house.clock():%Y-%m-%dT%H:%M:%SZ}") == []
+
+    @pytest.mark.usefixtures("hosts")
+    def test_pages_by_hostname(self, client: FlaskClient) -> None:
+        seen: list[str] = []
+        after = ""
+        while True:
+            page = client.get(f"{HOSTS}?limit=3&after={after}").json
+            seen += [item["hostname"] for item in page["items"]]
+            if page["next"] is None:
+                break
+            after = page["next"]
+        assert seen == sorted(seen)
+        assert len(seen) == 7
+
+    @pytest.mark.parametrize(
+        "query", ["limit=0", "limit=501", "status=well", "expires_before=soon"]
+    )
+    def test_what_makes_no_sense_is_refused(self, client: FlaskClient, query: str) -> None:
+        assert client.get(f"{HOSTS}?{query}").status_code == 422
+
+
+class TestThemes:
+    def test_put_sets_all_and_patch_some(self, house: House, client: FlaskClient) -> None:
+        put(client)
+        house.work()
+        theme = f"{ACME}/theme"
+        client.put(theme, json={"primary": "#FF0000", "label": "#00ff00"})
+        patched = client.patch(theme, json={"label": None, "secondary": "#0000ff"}).json
+        assert (patched["primary"], patched["label"], patched["secondary"]) == (
+            "#FF0000", None, "#0000ff",
+        )  # fmt: skip
+        assert house.store.hosts["mail.acme.test"][1].theme == {
+            "theme_primary_color": "#FF0000",
+            "theme_secondary_color": "#0000ff",
+        }
+        assert client.put(theme, json={}).json["primary"] is None
+        assert client.get(theme).json["primary"] is None
+
+    @pytest.mark.parametrize("colour", ["red", "#ff00", "#ff00000", "#gg0000", "#ff0000\n", 7])
+    def test_a_colour_is_rrggbb(self, client: FlaskClient, colour: object) -> None:
+        put(client)
+        assert client.patch(f"{ACME}/theme", json={"primary": colour}).status_code == 422
+
+    @pytest.mark.parametrize(
+        ("kind", "media"), [("PNG", "png"), ("JPEG", "jpeg"), ("WEBP", "webp"), ("GIF", "gif")]
+    )
+    def test_a_logo_is_re_encoded_and_served_for_ever(
+        self, house: House, client: FlaskClient, kind: str, media: str
+    ) -> None:
+        put(client)
+        sent = picture(kind)
+        theme = client.put(f"{ACME}/logos/login", data=sent, content_type="text/html").json
+        url = theme["logos"]["login"]
+        stranger = create_app(house.plane).test_client()
+        answer = stranger.get(url)
+        assert answer.status_code == 200
+        assert answer.mimetype == f"image/{media}"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+        assert "immutable" in answer.headers["Cache-Control"]
+        assert b"secret comment" not in answer.data
+        assert Image.open(io.BytesIO(answer.data)).size == (8, 4)
+        given = house.store.hosts["mail.acme.test"][1].theme["theme_login_logo_url"]
+        assert given == url.replace("/api/v1/logos/", "/_edge/logos/")
+        assert client.delete(f"{ACME}/logos/login").status_code == 204
+        assert client.get(f"{ACME}/theme").json["logos"]["login"] is None
+
+    @pytest.mark.parametrize(
+        ("content", "code"),
+        [
+            (b"", 422),
+            (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 422),
+            (b"\x89PNG\r\n\x1a\n garbage", 422),
+            (b"GIF89a" + b"\0" * 100, 422),
+            (b"\0" * 1_000_001, 413),
+        ],
+    )
+    def test_what_is_no_image_is_refused(
+        self, client: FlaskClient, content: bytes, code: int
+    ) -> None:
+        put(client)
+        assert client.put(f"{ACME}/logos/menu", data=content).status_code == code
+
+    def test_a_bomb_is_refused_before_it_is_decoded(self, client: FlaskClient) -> None:
+        put(client)
+        out = io.BytesIO()
+        Image.new("1", (5000, 5000)).save(out, "PNG")
+        answer = client.put(f"{ACME}/logos/menu", data=out.getvalue())
+        assert answer.status_code == 422
+        assert "4 megapixels" in answer.json["message"]
+
+    def test_places_and_files_that_are_not_there(self, client: FlaskClient) -> None:
+        put(client)
+        assert client.put(f"{ACME}/logos/footer", data=picture("PNG")).status_code == 404
+        assert client.get(f"/api/v1/logos/{'0' * 64}.png").status_code == 404
+        assert client.get("/api/v1/logos/..%2f..%2fetc%2fpasswd").status_code == 404
+
+
+def picture(kind: str) -> bytes:
+    out = io.BytesIO()
+    image = Image.new("RGB", (8, 4), "#123456")
+    options: dict[str, Any] = {"comment": b"secret comment"} if kind in ("JPEG", "GIF") else {}
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def ca() -> Ca:
+    return Ca()
+
+
+class TestCertificates:
+    def test_an_uploaded_one_is_served_and_a_delete_goes_back_to_the_ca(
+        self, house: House, client: FlaskClient, ca: Ca
+    ) -> None:
+        put(client)
+        answer = client.put(f"{ACME}/certificate", json=ca.pair("mail.acme.test").body())
+        assert answer.status_code == 200
+        assert answer.json["certificate"]["source"] == "uploaded"
+        assert "PRIVATE KEY" not in answer.text
+        house.work()
+        assert client.get(ACME).json["status"] == "ready"
+        assert house.authority.count("new_order") == 0
+        assert house.store.hosts["mail.acme.test"][1].certificate is not None
+        assert client.delete(f"{ACME}/certificate").status_code == 204
+        house.work()
+        assert client.get(ACME).json["certificate"]["source"] == "acme"
+
+    @pytest.mark.parametrize(
+        ("wrong", "sentence"),
+        [
+            (lambda ca: ca.pair("other.test").body(), "the certificate is for other.test, not for mail.acme.test"),
+            (lambda ca: ca.pair("mail.acme.test", days=0.5).body(), "expired"),
+            (lambda ca: ca.pair("mail.acme.test", begin=2).body(), "not valid before"),
+            (lambda ca: ca.weak("mail.acme.test").body(), "too weak"),
+            (lambda ca: ca.pair("mail.acme.test", server=False).body(), "not meant for servers"),
+            (lambda ca: {"chain": "nothing", "private_key": "nothing"}, "private_key is not a PEM private key"),
+            (lambda ca: {**ca.pair("mail.acme.test").body(), "chain": "nothing"}, "chain is not a sequence"),
+            (lambda ca: {"chain": ca.pair("mail.acme.test").chain, "private_key": ca.pair("a.b").private_key},
+             "does not belong"),
+        ],
+    )  # fmt: skip
+    def test_one_that_cannot_serve_is_refused_with_the_reason(
+        self, client: FlaskClient, ca: Ca, wrong: Any, sentence: str
+    ) -> None:
+        put(client)
+        answer = client.put(f"{ACME}/certificate", json=wrong(ca))
+        assert answer.status_code == 422
+        assert sentence in answer.json["message"]
+
+    def test_a_wildcard_covers_its_hostname(self, client: FlaskClient, ca: Ca) -> None:
+        put(client)
+        good = client.put(f"{ACME}/certificate", json=ca.pair("*.acme.test").body())
+        assert good.status_code == 200
+        put(client, "a.mail.acme.test")
+        path = f"{HOSTS}/a.mail.acme.test/certificate"
+        assert client.put(path, json=ca.pair("*.acme.test").body()).status_code == 422
+
+    def test_a_chain_in_the_wrong_order_or_broken(self, client: FlaskClient, ca: Ca) -> None:
+        put(client)
+        pair = ca.pair("mail.acme.test")
+        marker = "-----BEGIN"
+        leaf, issuer = (marker + part for part in pair.chain.split(marker)[1:])
+        turned = client.put(
+            f"{ACME}/certificate", json={"chain": issuer + leaf, "private_key": pair.private_key}
+        )
+        assert "wrong order" in turned.json["message"]
+        stranger = Ca().pair("x.test").chain.split(marker)[2]
+        broken = client.put(
+            f"{ACME}/certificate",
+            json={"chain": leaf + marker + stranger, "private_key": pair.private_key},
+        )
+        assert "not signed by" in broken.json["message"]
+
+
+class TestAround:
+    def test_events_say_who_did_what_newest_first(self, house: House, client: FlaskClient) -> None:
+        put(client, domains=["acme.test"])
+        house.work()
+        client.patch(ACME, json={"enabled": False})
+        events = client.get(f"{ACME}/events").json["items"]
+        assert [event["kind"] for event in events] == [
+            "updated", "ready", "certificate_issued", "created",
+        ]  # fmt: skip
+        assert events[-1]["actor"] == "tester"
+        assert events[-1]["detail"] == {"domains": ["acme.test"]}
+        assert events[-1]["remote"] == "127.0.0.1"
+        assert events[-1]["request_id"]
+        page = client.get("/api/v1/events?limit=2").json
+        rest = client.get(f"/api/v1/events?after={page['next']}").json["items"]
+        assert rest[0]["id"] < page["items"][-1]["id"]
+
+    def test_edges_tell_how_far_they_are(self, house: House, client: FlaskClient) -> None:
+        house.store.frozen["edge-1"] = 0
+        put(client)
+        client.patch(ACME, json={"enabled": False})
+        (edge,) = client.get("/api/v1/edges").json["items"]
+        assert (edge["id"], edge["revision"]) == ("edge-1", 0)
+        assert edge["lag"] > 0
+
+    def test_settings_are_shown_and_changed(self, client: FlaskClient) -> None:
+        before = client.get("/api/v1/settings").json
+        assert before["acme_enabled"] is True
+        assert before["renewal_threshold_days"] is None
+        after = client.put("/api/v1/settings", json={"renewal_threshold_days": 20}).json
+        assert after == {**before, "renewal_threshold_days": 20}
+        for wrong in ({"acme_directory_url": "http://ca.example/dir"}, {"colour": 1},
+                      {"renewal_threshold_days": 0}, {"acme_email": "nobody"}):  # fmt: skip
+            assert client.put("/api/v1/settings", json=wrong).status_code == 422
+
+    def test_preflight_names_each_check(self, client: FlaskClient) -> None:
+        put(client)
+        items = client.get(f"{ACME}/preflight").json["items"]
+        assert [item["check"] for item in items] == ["a", "aaaa", "cname", "caa", "port80"]
+        assert {item["verdict"] for item in items} == {"pass"}
+        assert set(items[0]) == {"check", "verdict", "reason", "actor", "evidence", "fix", "record"}
+
+    def test_health_and_metrics_are_outside(self, house: House, client: FlaskClient) -> None:
+        stranger = create_app(house.plane).test_client()
+        assert stranger.get("/healthz").status_code == 200
+        assert stranger.get("/readyz").json == {"database": "ok", "redis": "ok", "schema": "ok"}
+        put(client)
+        house.work()
+        text = stranger.get("/metrics").text
+        for line in (
+            'control_virtual_hosts{status="ready"} 1',
+            'control_issuances_total{result="success"} 1',
+            "control_issuance_seconds_count 1",
+            "control_edges 1",
+            "control_due_renewals 0",
+            "control_publish_lag_seconds 0",
+        ):
+            assert line in text.splitlines()
+        assert "control_certificate_not_after_seconds " in text
+        remote = {"REMOTE_ADDR": "192.0.2.7"}
+        assert stranger.get("/metrics", environ_base=remote).status_code == 401
+        assert client.get("/metrics", environ_base=remote).status_code == 200
+
+    def test_readyz_names_what_is_not_ready(self, house: House, client: FlaskClient) -> None:
+        house.store.away = True
+        answer = client.get("/readyz")
+        assert answer.status_code == 503
+        assert answer.json["redis"].startswith("does not answer")
+
+    def test_redis_away_is_503_where_it_is_needed_and_harmless_elsewhere(
+        self, house: House, client: FlaskClient
+    ) -> None:
+        house.store.away = True
+        away = client.get("/api/v1/edges")
+        assert (away.status_code, away.headers["Retry-After"]) == (503, "5")
+        assert put(client).status_code == 201
+        assert client.get(ACME).json["served_by"] == []
+        assert client.delete(ACME).status_code == 204
+
+    def test_documentation_needs_nothing_from_elsewhere(self, client: FlaskClient) -> None:
+        page = client.get("/api/v1/docs")
+        assert page.status_code == 200
+        assert "/virtualhosts/{hostname}" in page.text
+        assert "http://" not in page.text.replace("http://127.0.0.1", "")
+        assert "https://" not in page.text
+        spec = client.get("/api/v1/openapi.json").json
+        assert spec["openapi"].startswith("3.")
+        assert "/api/v1/virtualhosts/{hostname}" in spec["paths"]
+
+    def test_every_answer_names_its_request(self, client: FlaskClient) -> None:
+        own = client.get(HOSTS, headers={"X-Request-Id": "abc-1"})
+        assert own.headers["X-Request-Id"] == "abc-1"
+        odd = client.get(HOSTS, headers={"X-Request-Id": "a b"})
+        assert odd.headers["X-Request-Id"] != "a b"

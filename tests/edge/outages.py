@@ -1,0 +1,113 @@
+"""What can happen to Redis and to nginx while handshakes go on; short in CI, long in `make faults`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+from deploy import services
+from tests.bench.client import Load, Run
+from tests.edge.conftest import A, B, Edge
+from tests.edge.visitor import eventually
+
+
+class UnderLoad:
+    """Full handshakes for A from before the body until after it, at most `rate` a second."""
+
+    def __init__(self, edge: Edge, *, rate: float = 400) -> None:
+        self.edge, self.rate = edge, rate
+
+    def __enter__(self) -> UnderLoad:
+        self.load = Load(self.edge.https, A, threads=8, rate=self.rate)
+        time.sleep(0.3)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        time.sleep(0.3)
+        self.load.process.send_signal(signal.SIGTERM)
+
+    def result(self) -> Run:
+        """What the load saw."""
+        return self.load.result()
+
+
+def restart_redis(edge: Edge, *, keep: bool = True) -> None:
+    """Start the edge's Redis again on its port; without `keep` it has lost everything."""
+    folder = edge.directory.parent / "redis"
+    if not keep:
+        shutil.rmtree(folder)
+    edge.redis_process = services.redis_server(folder, edge.redis_port).start()
+
+
+def killed(edge: Edge, seconds: float) -> None:
+    """SIGKILL, gone for a while, back empty and then filled again by the control plane."""
+    edge.redis_process.kill()
+    time.sleep(seconds)
+    restart_redis(edge, keep=False)
+    refill(edge, "after-kill")
+
+
+def stopped(edge: Edge, seconds: float) -> None:
+    """SIGSTOP: connections stand, nothing answers."""
+    edge.redis_process.signal(signal.SIGSTOP)
+    time.sleep(seconds)
+    edge.redis_process.signal(signal.SIGCONT)
+
+
+def emptied(edge: Edge, seconds: float) -> None:
+    """FLUSHALL; filled again later under a new epoch."""
+    edge.redis.flushall()
+    time.sleep(seconds)
+    refill(edge, "after-flush")
+
+
+def refill(edge: Edge, epoch: str) -> None:
+    """What reconcile does: a new epoch, every host again under higher revisions, completeness last."""
+    from deploy.edge import health
+
+    publisher = edge.publisher
+    applied = int(health(edge.status_port)["applied"])
+    publisher.redis.delete("vh:complete")
+    publisher.redis.set("vh:epoch", epoch)
+    publisher.redis.set("vh:rev", applied)
+    for hostname, leaf in sorted(publisher.leaves.items()):
+        publisher.publish(hostname, leaf=leaf)
+    publisher.complete()
+    publisher.redis.publish("vh:changed", "complete")
+
+
+def dump(edge: Edge) -> bytes:
+    """Redis' data set as a file's content, as a backup would have it."""
+    edge.redis.save()
+    folder = Path(edge.redis.config_get("dir")["dir"])
+    return (folder / "dump.rdb").read_bytes()
+
+
+def restore(edge: Edge, content: bytes) -> None:
+    """Kill Redis and start it on an older dump."""
+    edge.redis_process.kill()
+    folder = edge.directory.parent / "redis"
+    (folder / "dump.rdb").write_bytes(content)
+    restart_redis(edge)
+
+
+def alarm(edge: Edge) -> object:
+    """The alarm that the edge raises now."""
+    from deploy.edge import health
+
+    return health(edge.status_port).get("alarm")
+
+
+def delete_takes_effect(edge: Edge) -> None:
+    """A delete made after recovery acts within five seconds."""
+    edge.publisher.withdraw(B, generation=2)
+    edge.publisher.leaves.pop(B, None)
+    eventually(lambda: edge.refuses(B), seconds=5)
+
+
+def kill_a_worker(edge: Edge) -> None:
+    """SIGKILL one worker, the syncer's first."""
+    os.kill(edge.workers()[0], signal.SIGKILL)

@@ -1,0 +1,219 @@
+"""Redis goes away, comes back wrong, or empty; nginx reloads and loses workers: nobody's handshake fails."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.edge import outages
+from tests.edge.conftest import A, B
+from tests.edge.visitor import eventually
+
+
+@pytest.fixture
+def live(edges):
+    """An edge of this test's own with two live hosts."""
+    edge = edges.make()
+    edge.publisher.publish(A)
+    edge.settle(edge.publisher.publish(B))
+    assert edge.serves(A)
+    assert edge.serves(B)
+    yield edge
+    edge.stop()
+
+
+@pytest.mark.parametrize("fault", [outages.killed, outages.stopped, outages.emptied])
+def test_no_handshake_fails_while_redis_is_away(live, fault):
+    with outages.UnderLoad(live) as load:
+        fault(live, 2.5)
+    run = load.result()
+    assert run.failed == 0
+    assert run.completed > 50
+    eventually(lambda: outages.alarm(live) is None)
+    outages.delete_takes_effect(live)
+
+
+def test_an_old_dump_is_not_believed_and_brings_no_deleted_host_back(live):
+    gone = "gone.acme.test"
+    live.settle(live.publisher.publish(gone))
+    live.publisher.leaves.pop(gone)
+    old = outages.dump(live)
+    live.settle(live.publisher.withdraw(gone))
+    newer = live.publisher.authority.leaf(A)
+    live.settle(live.publisher.publish(A, leaf=newer))
+    with outages.UnderLoad(live) as load:
+        outages.restore(live, old)
+        eventually(lambda: outages.alarm(live) == "rewound")
+        assert live.serves(A) == newer.sha256
+        assert live.refuses(gone)
+        live.redis.set("vh:rev", 1000)
+        live.publisher.publish(B)
+        eventually(lambda: outages.alarm(live) is None)
+        assert live.refuses(gone)
+        assert live.serves(A) == newer.sha256
+    assert load.result().failed == 0
+
+
+def test_a_wrong_database_is_an_empty_redis_and_not_the_end_of_every_host(live):
+    live.redis.swapdb(0, 5)
+    eventually(lambda: outages.alarm(live) == "empty")
+    time.sleep(1.2)
+    assert live.serves(A)
+    assert live.serves(B)
+    live.redis.swapdb(0, 5)
+    eventually(lambda: outages.alarm(live) is None)
+
+
+def test_a_rebuilt_but_empty_data_set_is_not_believed(live):
+    live.redis.flushall()
+    live.publisher.begin("e-empty")
+    eventually(lambda: outages.alarm(live) == "emptied")
+    assert live.serves(A)
+    assert live.serves(B)
+
+
+def test_absence_counts_in_a_complete_new_epoch_only(live):
+    leaf = live.publisher.leaves[A]
+    live.redis.flushall()
+    live.publisher.begin("e2", complete=False)
+    live.redis.set("vh:rev", 500)
+    live.publisher.publish(A, leaf=leaf)
+    eventually(lambda: outages.alarm(live) == "rebuilding")
+    assert live.serves(B)
+    live.publisher.complete()
+    eventually(lambda: live.refuses(B))
+    assert live.serves(A) == leaf.sha256
+    eventually(lambda: outages.alarm(live) is None)
+
+
+def test_an_edge_away_below_the_floor_compares_the_whole_index(live):
+    live.redis_process.signal(signal.SIGSTOP)
+    live.redis_process.signal(signal.SIGCONT)
+    for pid in live.workers():
+        os.kill(pid, signal.SIGSTOP)
+    live.publisher.withdraw(B)
+    revision = int(live.redis.get("vh:rev"))
+    live.redis.zrem("vh:hosts", B)
+    live.redis.delete(f"vh:host:{B}")
+    live.redis.set("vh:floor", revision)
+    live.publisher.publish("later.acme.test")
+    for pid in live.workers():
+        os.kill(pid, signal.SIGCONT)
+    eventually(lambda: live.refuses(B))
+    assert live.serves("later.acme.test")
+
+
+def test_reloads_lose_no_handshake_and_no_host(live):
+    with outages.UnderLoad(live) as load:
+        for _ in range(4):
+            live.reload()
+            time.sleep(0.4)
+    assert load.result().failed == 0
+    live.settle(live.publisher.publish("after-reload.acme.test"))
+    assert live.serves("after-reload.acme.test")
+
+
+def test_when_the_syncer_dies_another_worker_takes_over(live):
+    for number in range(3):
+        for pid in live.workers():
+            os.kill(pid, signal.SIGKILL)
+            time.sleep(0.2)
+        name = f"n{number}.acme.test"
+        live.settle(live.publisher.publish(name))
+        assert live.serves(name)
+    assert live.serves(A) == live.publisher.leaves[A].sha256
+
+
+def test_a_cold_start_without_redis_serves_as_soon_as_redis_is_back(edges):
+    edge = edges.make(start=False)
+    edge.publisher.publish(A)
+    saved = outages.dump(edge)
+    edge.redis_process.kill()
+    edge.start()
+    assert edge.refuses(A)
+    outages.restore(edge, saved)
+    eventually(lambda: edge.serves(A) == edge.publisher.leaves[A].sha256)
+
+
+def test_while_the_index_is_incomplete_the_certificate_hook_decides(edges):
+    edge = edges.make(start=False, begin=False)
+    edge.publisher.begin(complete=False)
+    edge.publisher.publish(A)
+    edge.publisher.publish("off.acme.test", state="disabled")
+    edge.start()
+    assert edge.serves(A) == edge.publisher.leaves[A].sha256
+    assert edge.refuses("off.acme.test")
+    assert edge.refuses("nobody.test")
+    assert edge.get(A).status == 200
+
+
+def test_200_at_once_for_one_cold_host_cost_one_read(edges):
+    from tests.bench.client import run
+
+    edge = edges.make(start=False, workers="4", certificate_memory="8")
+    for number in range(70):
+        edge.publisher.publish(f"h{number}.acme.test", leaf=None, with_certificate=number > 60)
+    edge.start()
+    name = "h65.acme.test"
+    eventually(lambda: edge.status(f"/hosts/{name}").status == 200)
+    calls = lambda: {  # noqa: E731
+        name.removeprefix("cmdstat_"): stat["calls"]
+        for name, stat in edge.redis.info("commandstats").items()
+    }
+    before = calls()
+    outcome = run(edge.https, name, count=200, threads=200)
+    assert (outcome.completed, outcome.failed) == (200, 0)
+    after = calls()
+    polls = after["zrange"] - before["zrange"]
+    read = after["hmget"] - before["hmget"] - polls
+    assert read == 2, "one for the record, one for the certificate, in one round trip"
+
+
+def test_a_full_shared_memory_is_loud_and_every_host_is_served_all_the_same(edges):
+    edge = edges.make(certificate_memory="1")
+    leaf = edge.publisher.authority.leaf("*.full.test")
+    names = [f"g{number}.full.test" for number in range(1500)]
+    for name in names:
+        revision = edge.publisher.publish(name, leaf=leaf)
+    edge.settle(revision)
+    for name in names[:20] + names[-40:]:
+        assert edge.serves(name) == leaf.sha256
+        assert edge.get(name).status == 200
+    eventually(lambda: edge.metric("edge_memory_full_total") > 0)
+
+
+def test_two_certificates_that_alternate_are_always_one_of_the_two(live):
+    import threading
+
+    leaves = [live.publisher.authority.leaf(A) for _ in range(2)]
+    done = threading.Event()
+
+    def alternate():
+        number = 0
+        while not done.wait(0.05):
+            number += 1
+            live.publisher.publish(A, leaf=leaves[number % 2])
+
+    live.settle(live.publisher.publish(A, leaf=leaves[0]))
+    thread = threading.Thread(target=alternate)
+    thread.start()
+    with outages.UnderLoad(live) as load:
+        seen = {live.serves(A) for _ in range(150)}
+    done.set()
+    thread.join()
+    assert load.result().failed == 0
+    assert seen == {leaf.sha256 for leaf in leaves}
+
+
+def test_four_workers_all_serve_a_new_certificate_and_parse_it_once_each(edges):
+    edge = edges.make(workers="4")
+    edge.settle(edge.publisher.publish(A))
+    for _ in range(3):
+        leaf = edge.publisher.authority.leaf(A)
+        edge.settle(edge.publisher.publish(A, leaf=leaf))
+        assert {edge.serves(A) for _ in range(60)} == {leaf.sha256}
+    time.sleep(1.2)
+    loads = edge.metric('edge_certificate_loads_total{source="memory"}')
+    assert 3 <= loads <= 3 * 4
+    assert edge.metric('edge_certificate_loads_total{source="redis"}') == 0

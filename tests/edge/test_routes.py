@@ -1,0 +1,292 @@
+"""What goes where: Modoboa, files, logos, pages of the edge's own; and no worker dies of a header."""
+
+import http.server
+import json
+import os
+import threading
+
+import pytest
+
+from deploy.process import free_port
+from tests.edge.conftest import CONFIG, THEME, A, B, P
+from tests.edge.upstream import UwsgiEcho
+from tests.edge.visitor import eventually, plain
+
+TO_MODOBOA = [
+    "/api/v2/domains/",
+    "/api/o/token/",
+    "/api/o/authorize/?x=1",
+    "/api/o/.well-known/openid-configuration",
+    "/accounts/login/",
+    "/reset/MQ/token/",
+    "/autodiscover/autodiscover.xml",
+    "/mobileconfig",
+    "/mail/config-v1.1.xml",
+]
+CLOSED_TO_TENANTS = [
+    "/api/o/applications/",
+    "/api/o/applications/register/",
+    "/api/o/authorized_tokens/",
+    "/api/o/register/",
+    "/api/o/device/",
+    "/api/o/device-authorization/",
+    "/api/o/introspect/",
+    "/api/%6f/applications/",
+    "/api//o/applications/",
+    "/api/x/../o/applications/",
+]
+
+
+@pytest.mark.parametrize("path", TO_MODOBOA)
+def test_these_go_to_modoboa(edge, path):
+    answer = edge.get(A, path)
+    assert json.loads(answer.body)["path"] == path
+
+
+@pytest.mark.parametrize("path", CLOSED_TO_TENANTS)
+def test_oauth_management_is_closed_on_tenants_hosts(edge, path):
+    assert edge.get(A, path).status == 404
+
+
+def test_oauth_management_is_open_on_the_primary_host(edge):
+    assert edge.get(P, "/api/o/applications/").status == 200
+    assert edge.get(P, "/api/o/introspect/", method="POST").status == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/admin/domains", "/login/logged?code=x", "/index.html"])
+def test_pages_of_the_frontend_carry_the_tenants_colours_and_name(edge, path):
+    answer = edge.get(A, path)
+    page = answer.body.decode()
+    assert answer.status == 200
+    assert "<title>acme.test</title>" in page
+    assert "--v-theme-primary:17,34,51" in page
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_a_tenant_without_theme_and_the_primary_host_keep_modoboas_look(edge):
+    assert b"edge-first-paint" not in edge.get(B, "/").body
+    assert f"<title>{B}</title>".encode() in edge.get(B, "/").body
+    assert b"<title>Welcome to Modoboa</title>" in edge.get(P, "/").body
+
+
+def test_config_json_is_relative_and_the_hosts_own(edge):
+    tenant, primary = (json.loads(edge.get(h, "/config.json").body) for h in (A, P))
+    for config in (tenant, primary):
+        assert config["API_BASE_URL"] == "/api/v2"
+        assert config["OAUTH_AUTHORITY_URL"] == "/api/o"
+        assert config["OAUTH_REDIRECT_URI"] == "/login/logged"
+        assert config["OAUTH_CLIENT_ID"] == CONFIG["OAUTH_CLIENT_ID"]
+    assert tenant["HTML_PAGE_TITLE"] == "acme.test"
+    assert primary["HTML_PAGE_TITLE"] == CONFIG["HTML_PAGE_TITLE"]
+
+
+def test_a_tenants_favicon_has_its_colour(edge):
+    icon = edge.get(A, "/favicon.ico")
+    assert icon.headers["content-type"] == "image/svg+xml"
+    assert THEME["theme_primary_color"].encode() in icon.body
+    assert edge.get(B, "/favicon.ico").headers["content-type"] == "image/x-icon"
+
+
+def test_files_are_served_from_the_instance(edge):
+    assert edge.get(A, "/assets/app.js").body == b"export default 1;"
+    assert "immutable" in edge.get(A, "/assets/app.js").headers["cache-control"]
+    assert edge.get(A, "/assets/missing.js").status == 404
+    assert edge.get(A, "/sitestatic/x/remoteEntry.js").status == 200
+    assert edge.get(A, "/media/m.txt").body == b"media"
+    assert edge.get(A, "/media/../sitestatic/../../keyring").status in (400, 404)
+    for path in ("/", "/assets/app.js", "/media/m.txt", "/config.json", "/api/"):
+        assert edge.get(A, path).headers["strict-transport-security"] == "max-age=31536000"
+        assert edge.get(A, path).headers["x-content-type-options"] == "nosniff"
+
+
+LUA_ANSWERS = [
+    "/index.html",
+    "/",
+    "/config.json",
+    "/favicon.ico",
+    "/_edge/x",
+    "/api/o/applications/",
+]
+HEADERS = [
+    {"If-Match": "1"},
+    {"If-Match": '"abc"'},
+    {"If-Unmodified-Since": "Mon, 01 Jan 1990 00:00:00 GMT"},
+    {"If-None-Match": "*"},
+    {"If-Modified-Since": "Mon, 01 Jan 2035 00:00:00 GMT"},
+    {"Range": "bytes=0-0,-1"},
+    {"Range": "bytes=99999999-"},
+    {"Expect": "100-continue"},
+    {"Expect": "200-nonsense"},
+    {"If-Range": "x", "Range": "bytes=1-2"},
+]
+
+
+@pytest.mark.parametrize("headers", HEADERS, ids=lambda h: " ".join(h))
+@pytest.mark.parametrize("path", LUA_ANSWERS)
+def test_no_conditional_header_kills_a_worker(edge, path, headers):
+    for method in ("GET", "HEAD", "POST", "OPTIONS"):
+        with edge.visit(A) as visit:
+            visit.get(path, A, method=method, headers=headers)
+    named = {n.replace("-", "_"): v for n, v in headers.items()}
+    for where in ("/.well-known/acme-challenge/abcdefghijklmnopqrst", "/x"):
+        plain(edge.http, where, A, **named)
+    for where in ("/healthz", "/metrics", f"/hosts/{A}"):
+        plain(edge.status_port, where, "127.0.0.1", **named)
+    assert edge.exits() == 0
+
+
+@pytest.fixture(scope="module")
+def down(edges):
+    """An edge whose Modoboa does not listen."""
+    edge = edges.make()
+    edge.settle(edge.publisher.publish(A, theme=THEME, domains="acme.test"))
+    edge.echo.stop()
+    return edge
+
+
+def test_when_modoboa_is_down_a_branded_page_says_so(down):
+    answer = down.get(A, "/accounts/login/")
+    assert answer.status == 503
+    assert "retry-after" in answer.headers
+    assert b"#112233" in answer.body
+    assert b"acme.test" in answer.body
+    assert down.get(A, "/api/v2/x").headers["content-type"] == "application/json"
+    for headers in HEADERS:
+        with down.visit(A) as visit:
+            visit.get("/accounts/login/", A, headers=headers)
+            visit.get("/api/v2/x", A, headers=headers)
+    assert down.exits() == 0
+
+
+@pytest.fixture
+def logos():
+    """The control plane's logo address, counting what it is asked."""
+    asked = []
+
+    class Logo(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append((self.path, dict(self.headers)))
+            self.send_response(200 if "ab" * 32 in self.path else 404)
+            self.send_header("Content-Type", "image/png")
+            self.send_header("Set-Cookie", "a=b")
+            self.send_header("Content-Length", "4")
+            self.end_headers()
+            self.wfile.write(b"logo")
+
+        def log_message(self, *_):
+            pass
+
+    port = free_port()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Logo)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield port, asked, server
+    server.server_close()
+
+
+def test_logos_come_through_the_cache_and_outlive_the_control_plane(edges, logos):
+    port, asked, server = logos
+    edge = edges.make(start=False)
+    edge.env["CONTROL_URL"] = f"http://127.0.0.1:{port}"
+    edge.start()
+    edge.settle(edge.publisher.publish(A))
+    path = "/_edge/logos/" + "ab" * 32 + ".png"
+    first = edge.get(A, path, headers={"Cookie": "sessionid=secret"})
+    assert (first.status, first.body) == (200, b"logo")
+    assert "immutable" in first.headers["cache-control"]
+    assert "set-cookie" not in first.headers
+    assert asked[0][0] == "/api/v1/logos/" + "ab" * 32 + ".png"
+    assert "Cookie" not in asked[0][1]
+    server.shutdown()
+    server.server_close()
+    assert edge.get(A, path).body == b"logo"
+    assert len(asked) == 1
+    for other in (
+        "/_edge/logos/x.png",
+        "/_edge/logos/" + "ab" * 32 + ".svg",
+        "/_edge/",
+        "/_edge/logos/../x",
+    ):
+        assert edge.get(A, other).status == 404
+
+
+def test_over_uwsgi_modoboa_is_told_the_same(edges):
+    edge = edges.make(start=False)
+    socket = str(edge.directory.parent / "uwsgi.sock")
+    echo = UwsgiEcho(socket)
+    os.chmod(socket, 0o777)
+    edge.env["EDGE_UPSTREAM"] = f"uwsgi://unix:{socket}"
+    edge.env["EDGE_PUBLIC_HTTPS_PORT"] = "9443"
+    edge.start()
+    edge.settle(edge.publisher.publish(A, theme=THEME))
+    forged = {
+        "X-Virtual-Host": B,
+        "X-Virtual-Host-Theme": "{}",
+        "X-Forwarded-Host": B,
+        "Forwarded": "host=x",
+        "X-Forwarded-For": "203.0.113.9",
+        "X-Original-URL": "/evil",
+    }
+    answer = edge.get(A, "/api/v2/x?y=1", headers=forged)
+    pairs = json.loads(answer.body)["variables"]
+    told = dict(map(tuple, pairs))
+    assert len(told) == len(pairs), "no variable twice"
+    assert told["HTTP_HOST"] == f"{A}:9443"
+    assert told["HTTPS"] == "on"
+    assert told["HTTP_X_VIRTUAL_HOST"] == A
+    assert json.loads(told["HTTP_X_VIRTUAL_HOST_THEME"]) == THEME
+    assert told["HTTP_X_FORWARDED_FOR"] == "127.0.0.1"
+    for name in ("HTTP_X_FORWARDED_HOST", "HTTP_FORWARDED", "HTTP_X_ORIGINAL_URL"):
+        assert told.get(name, "") == ""
+    assert plain(edge.http, "/x", A).headers["location"] == f"https://{A}:9443/x"
+    echo.stop()
+
+
+def test_one_hostname_can_be_watched_without_a_reload(edge):
+    edge.status(f"/hosts/{B}?seconds=60", "POST")
+
+    def watched():
+        edge.get(B)
+        with edge.visit(B) as visit:
+            visit.get("/api/", A)
+        edge.settle(edge.publisher.publish(B))
+        return f"watched {B}" in edge.log()
+
+    eventually(watched, seconds=8)
+    assert f"watched {A}" not in edge.log().replace(f"watched {A}: request refused", "")
+
+
+def test_nothing_secret_and_nothing_a_client_made_up_is_logged(edges):
+    edge = edges.make(log_level="debug")
+    edge.settle(edge.publisher.publish(A))
+    edge.redis.hset(f"vh:cert:{A}", "key", edge.publisher.leaves[A].key_pem)
+    edge.get(A)
+    edge.refuses("secret-name-of-a-client.test")
+    with edge.visit(A) as visit:
+        visit.get("/login/logged?code=topsecret", "other-made-up-name.test")
+    logs = edge.log() + (edge.directory / "logs" / "access.log").read_text()
+    assert "PRIVATE KEY" not in logs
+    assert "v1:k1:" not in edge.log().replace("vh:", "")
+    above_info = [
+        line for line in logs.splitlines() if "[debug]" not in line and "[info]" not in line
+    ]
+    text = "\n".join(above_info)
+    assert "secret-name-of-a-client" not in text
+    assert "made-up-name" not in text
+    assert "topsecret" not in text
+
+
+METRICS = (
+    "handshakes_total requests_total certificate_loads_total sync_age_seconds applied_revision hosts "
+    "certificates_cached redis_errors_total refused_publishes"
+)
+
+
+def test_every_metric_is_there_before_anything_was_counted(edges):
+    edge = edges.make()
+    text = edge.status("/metrics").body.decode()
+    edge.stop()
+    samples = {
+        line.split("{")[0].split(" ")[0] for line in text.splitlines() if line[:1] not in ("#", "")
+    }
+    assert {f"edge_{name}" for name in METRICS.split()} <= samples

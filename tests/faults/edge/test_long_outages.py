@@ -1,0 +1,99 @@
+"""The long forms of tests/edge/test_outages.py: a minute each, 100,000 full handshakes, none of which may fail."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.bench.client import Load
+from tests.edge import outages
+from tests.edge.conftest import A, B
+from tests.edge.publisher import Publisher
+from tests.edge.sentinel import Watched
+from tests.edge.visitor import eventually
+
+pytestmark = pytest.mark.long
+
+SECONDS = float(os.environ.get("EDGE_FAULT_SECONDS", "60"))
+HANDSHAKES = int(os.environ.get("EDGE_FAULT_HANDSHAKES", "100000"))
+
+
+@pytest.fixture
+def live(edges):
+    edge = edges.make()
+    edge.publisher.publish(A)
+    edge.settle(edge.publisher.publish(B))
+    edge.serves(A)
+    edge.serves(B)
+    yield edge
+    edge.stop()
+
+
+def rewound(edge, seconds):
+    """Killed, and back on an old dump for a while; then the control plane goes on above it."""
+    old = outages.dump(edge)
+    edge.settle(edge.publisher.publish("later.acme.test"))
+    outages.restore(edge, old)
+    time.sleep(seconds)
+    outages.refill(edge, "after-dump")
+
+
+@pytest.mark.parametrize("fault", [outages.killed, outages.stopped, outages.emptied, rewound])
+def test_100000_full_handshakes_during_a_minutes_outage(live, fault):
+    load = Load(live.https, A, count=HANDSHAKES, threads=8)
+    time.sleep(1)
+    fault(live, SECONDS)
+    eventually(lambda: outages.alarm(live) is None)
+    outages.delete_takes_effect(live)
+    run = load.result()
+    print(run)
+    assert (run.completed, run.failed) == (HANDSHAKES, 0)
+
+
+def test_20_reloads(live):
+    load = Load(live.https, A, threads=8)
+    for _ in range(20):
+        live.reload()
+        time.sleep(0.5)
+    load.process.send_signal(signal.SIGTERM)
+    assert load.result().failed == 0
+    assert live.serves(B) == live.publisher.leaves[B].sha256
+
+
+def test_20_killed_workers_cost_only_their_own_open_connections(live):
+    threads = 8
+    load = Load(live.https, A, threads=threads)
+    for _ in range(20):
+        outages.kill_a_worker(live)
+        time.sleep(0.5)
+    load.process.send_signal(signal.SIGTERM)
+    run = load.result()
+    print(run)
+    assert run.failed <= 20 * threads
+    live.settle(live.publisher.publish("after.acme.test"))
+    assert live.serves("after.acme.test")
+
+
+def test_5_sentinel_failovers(edges, tmp_path):
+    watched = Watched(tmp_path)
+    edge = edges.make(start=False, begin=False, redis_url=watched.url)
+    publisher = Publisher(
+        watched.client(watched.primary()), edge.publisher.keyring, edge.publisher.authority
+    )
+    publisher.begin()
+    revision = publisher.publish(A)
+    edge.start()
+    edge.settle(revision)
+    load = Load(edge.https, A, threads=4, rate=500)
+    try:
+        for _ in range(5):
+            publisher.redis = watched.client(watched.fail_over())
+            leaf = publisher.authority.leaf(A)
+            publisher.publish(A, leaf=leaf)
+            eventually(lambda leaf=leaf: edge.serves(A) == leaf.sha256, seconds=15)
+            time.sleep(3)
+        load.process.send_signal(signal.SIGTERM)
+        assert load.result().failed == 0
+    finally:
+        watched.end()

@@ -1,0 +1,121 @@
+"""A control plane in memory behind real HTTP: the part of its contract that the extension uses."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+
+class ControlPlaneInMemory:
+    """Remembers each request in `asked`; `down` makes it drop connections, `hosts` is what it knows."""
+
+    def __init__(self) -> None:
+        self.hosts: dict[str, dict[str, Any]] = {}
+        self.generations: dict[str, int] = {}
+        self.asked: list[tuple[str, str, Any]] = []
+        self.answers: dict[tuple[str, str], tuple[int, Any]] = {}
+        self.down = False
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler_for(self))
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.lock = threading.Lock()
+
+    def __enter__(self) -> ControlPlaneInMemory:
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+    def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
+        """The status and JSON for one request; `answers` may script (method, path) beforehand."""
+        with self.lock:
+            self.asked.append((method, path, body if body is not None else query))
+            if (method, path) in self.answers:
+                return self.answers[method, path]
+            if path == "/virtualhosts":
+                return 200, self.page(query)
+            found = re.fullmatch(r"/virtualhosts/([^/]+)", path)
+            if not found:
+                return 404, {"message": "Nothing here."}
+            return getattr(self, method.lower())(unquote(found[1]), query, body)
+
+    def page(self, query: dict[str, str]) -> dict[str, Any]:
+        """One page of the list, by name."""
+        limit, after = int(query.get("limit", 100)), query.get("after", "")
+        names = sorted(name for name in self.hosts if name > after)
+        more = names[limit - 1] if len(names) > limit else None
+        return {"items": [self.hosts[name] for name in names[:limit]], "next": more}
+
+    def put(self, name: str, query: dict[str, str], body: dict[str, Any]) -> tuple[int, Any]:
+        """Create or update; 409 for an older generation or a domain that is linked elsewhere."""
+        if body["generation"] < self.generations.get(name, 0):
+            return 409, {"message": f"{name}: a later generation is recorded"}
+        for other, host in self.hosts.items():
+            taken = set(host["domains"]) & set(body["domains"])
+            if other != name and taken:
+                return 409, {"message": f"{taken.pop()} is linked to {other}"}
+        self.generations[name] = body["generation"]
+        created = name not in self.hosts
+        self.hosts[name] = {
+            "hostname": name,
+            "status": "pending",
+            **self.hosts.get(name, {}),
+            **body,
+        }
+        return (201 if created else 200), self.hosts[name]
+
+    def get(self, name: str, query: dict[str, str], body: None) -> tuple[int, Any]:
+        """One host."""
+        if name not in self.hosts:
+            return 404, {"message": f"There is no virtual host {name}."}
+        return 200, self.hosts[name]
+
+    def delete(self, name: str, query: dict[str, str], body: None) -> tuple[int, Any]:
+        """Remove; the generation is remembered."""
+        if int(query.get("generation", 0)) < self.generations.get(name, 0):
+            return 409, {"message": f"{name}: a later generation is recorded"}
+        if self.hosts.pop(name, None) is None:
+            return 404, {"message": f"There is no virtual host {name}."}
+        self.generations[name] = int(query["generation"])
+        return 204, None
+
+
+def handler_for(plane: ControlPlaneInMemory) -> type[BaseHTTPRequestHandler]:
+    """The request handler that asks `plane`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def serve(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            sent = self.rfile.read(length)
+            if plane.down:
+                self.close_connection = True
+                return
+            parts = urlsplit(self.path)
+            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+            is_json = self.headers.get("Content-Type", "").startswith("application/json")
+            body = json.loads(sent) if sent and is_json else (sent or None)
+            path = parts.path.removeprefix("/api/v1")
+            status, answer = plane.answer(self.command, path, query, body)
+            self.reply(status, answer)
+
+        def reply(self, status: int, answer: Any) -> None:
+            data = b"" if answer is None else json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = serve  # noqa: N815  the library's names
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    return Handler

@@ -1,0 +1,74 @@
+"""Programs with credentials of their own (Dovecot, Radicale): they belong to no tenant and keep working."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from django.core.management import call_command
+
+from tests.modoboa.town import ACME, GLOBEX, PRIMARY, Town, browser
+from tests.modoboa.ways import held, post_form
+
+pytestmark = pytest.mark.django_db
+BASIC = "Basic " + base64.b64encode(b"dovecot:s3cret").decode()
+INTROSPECT = "/api/o/introspect/"
+
+
+@pytest.fixture
+def dovecot(town: Town) -> None:
+    """The application as Modoboa's guide has an operator create it."""
+    call_command(
+        "createapplication",
+        "confidential",
+        "client-credentials",
+        "--name=Dovecot",
+        "--client-id=dovecot",
+        "--client-secret=s3cret",
+        "--skip-authorization",
+        verbosity=0,
+    )
+
+
+def granted(host: str) -> dict[str, str]:
+    """A token of the client's own (RFC 6749 §4.4), asked for at `host`."""
+    form = {"grant_type": "client_credentials", "scope": "introspection"}
+    answer = post_form(browser(host, authorization=BASIC), "/api/o/token/", form)
+    assert answer.status_code == 200, answer.content
+    return answer.json()
+
+
+@pytest.mark.parametrize("host", [PRIMARY, GLOBEX])
+def test_a_clients_own_token_asks_about_the_tokens_of_every_tenants_people(town, dovecot, host):
+    own = granted(host)["access_token"]
+    asked = held(GLOBEX, town.people["SimpleUsers"])["access_token"]
+    client = browser(PRIMARY, authorization=f"Bearer {own}")
+    for _ in range(2):
+        answer = post_form(client, INTROSPECT, {"token": asked})
+        assert answer.status_code == 200, answer.content
+        assert answer.json()["active"] is True
+        assert answer.json()["username"] == town.people["SimpleUsers"].username
+
+
+def test_a_client_asks_with_its_name_and_secret_as_dovecot_does(town: Town, dovecot):
+    asked = held(GLOBEX, town.people["SimpleUsers"])["access_token"]
+    client = browser(PRIMARY, authorization=BASIC)
+    assert client.get(INTROSPECT, {"token": asked}, secure=True).json()["active"] is True
+    assert client.get(INTROSPECT, {"token": "none"}, secure=True).json()["active"] is False
+
+
+def test_nobody_asks_at_a_tenants_host_nor_with_a_persons_token(town: Town, dovecot):
+    own = granted(PRIMARY)["access_token"]
+    asked = held(GLOBEX, town.people["SimpleUsers"])["access_token"]
+    for host in (ACME, GLOBEX):
+        client = browser(host, authorization=f"Bearer {own}")
+        assert post_form(client, INTROSPECT, {"token": asked}).status_code == 404
+    client = browser(PRIMARY, authorization=f"Bearer {asked}")
+    assert post_form(client, INTROSPECT, {"token": own}).status_code == 403
+
+
+def test_a_clients_own_token_is_nobodys_at_the_api(town: Town, dovecot):
+    own = granted(PRIMARY)["access_token"]
+    for host in (PRIMARY, ACME, GLOBEX):
+        client = browser(host, authorization=f"Bearer {own}")
+        assert client.get("/api/v2/account/me/", secure=True).status_code in (401, 403)

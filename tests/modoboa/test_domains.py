@@ -1,0 +1,113 @@
+"""The domain API carries the hostname: who may set it, to what, and what the control plane hears."""
+
+from __future__ import annotations
+
+import pytest
+from rest_framework.authtoken.models import Token
+
+from modoboa_ext import sync
+from modoboa_ext.models import Link, VirtualHost
+from tests.modoboa.town import PRIMARY, Town, browser
+
+pytestmark = pytest.mark.django_db
+
+
+def api(user):
+    """A client of the REST API as `user`, at the primary hostname."""
+    key = Token.objects.get_or_create(user=user)[0].key
+    return browser(PRIMARY, authorization=f"Token {key}")
+
+
+def domain(name: str, **fields: object) -> dict[str, object]:
+    """The body of a new domain."""
+    return {"name": name, "type": "domain", "quota": 0, "default_mailbox_quota": 0, **fields}
+
+
+def post(client, body):
+    return client.post("/api/v2/domains/", body, content_type="application/json", secure=True)
+
+
+def test_a_new_domain_with_a_hostname_makes_the_virtual_host(town: Town) -> None:
+    client = api(town.people["SuperAdmins"])
+    answer = post(client, domain("initech.test", virtual_host="mail.initech.test"))
+    assert answer.status_code == 201, answer.content
+    assert answer.json()["virtual_host"] == "mail.initech.test"
+    assert VirtualHost.objects.get(name="mail.initech.test").domain_names() == ["initech.test"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        ("Mail.Initech.test", "hostname must be lowercase: mail.initech.test"),
+        (PRIMARY, f"{PRIMARY} is this installation's own hostname: choose another one"),
+        ("127.0.0.1", "hostname must not be an IP address: use a name that points to it"),
+    ],
+)
+def test_a_bad_hostname_is_refused_with_a_sentence_and_nothing_is_saved(town, typed, sentence):
+    answer = post(api(town.people["SuperAdmins"]), domain("initech.test", virtual_host=typed))
+    assert answer.status_code == 400
+    assert answer.json() == {"virtual_host": [sentence]}
+    assert not town.domains["acme.test"].__class__.objects.filter(name="initech.test").exists()
+
+
+def test_a_reseller_may_not_link_unless_allowed_and_never_to_a_foreign_host(town, settings):
+    client = api(town.people["Resellers"])
+    body = domain("initech.test", virtual_host="mail.initech.test")
+    body |= {"quota": 10, "default_mailbox_quota": 1}
+    refused = post(client, body)
+    assert refused.json() == {
+        "virtual_host": ["Only a super administrator may set the hostname of a domain"]
+    }
+    settings.VIRTUALHOSTS = {**settings.VIRTUALHOSTS, "ALLOW_RESELLERS": True}
+    foreign = post(client, {**body, "virtual_host": "mail.acme.test"})
+    assert foreign.json() == {
+        "virtual_host": ["mail.acme.test carries domains of someone else: choose another hostname"]
+    }
+    assert post(client, body).status_code == 201
+
+
+def test_saving_a_domain_again_keeps_its_link_and_tells_nobody(town: Town) -> None:
+    before = VirtualHost.objects.get(name="mail.globex.test").generation
+    globex = town.domains["globex.test"]
+    client = api(town.people["SuperAdmins"])
+    body = client.get(f"/api/v2/domains/{globex.pk}/", secure=True).json()
+    del body["transport"]
+    answer = client.put(
+        f"/api/v2/domains/{globex.pk}/", body, content_type="application/json", secure=True
+    )
+    assert answer.status_code == 200, answer.content
+    assert VirtualHost.objects.get(name="mail.globex.test").generation == before
+    assert Link.objects.get(domain=globex).virtual_host.name == "mail.globex.test"
+
+
+def test_links_are_read_once_however_many_domains_are_listed(town, django_assert_max_num_queries):
+    client = api(town.people["SuperAdmins"])
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    with CaptureQueriesContext(connection) as queries:
+        client.get("/api/v2/domains/?page_size=100", secure=True)
+    assert sum('FROM "modoboa_ext_link"' in query["sql"] for query in queries) == 1
+
+
+def test_a_push_is_confirmed_for_the_generation_that_was_sent(town, control_plane):
+    assert sync.push_all() == 0
+    assert control_plane.hosts["mail.acme.test"]["domains"] == ["acme.test"]
+    host = VirtualHost.objects.get(name="mail.acme.test")
+    assert (host.confirmed, host.mirror["status"]) == (True, "pending")
+
+
+def test_a_domain_that_moves_between_hosts_is_confirmed_in_one_go(town, control_plane):
+    sync.push_all()
+    globex = town.domains["globex.test"]
+    Link.objects.filter(domain=globex).delete()
+    Link.objects.create(domain=globex, virtual_host=town.hosts["mail.acme.test"])
+    assert sync.push_all() == 0
+    assert control_plane.hosts["mail.acme.test"]["domains"] == ["acme.test", "globex.test"]
+
+
+def test_nothing_is_lost_while_the_control_plane_is_down(town, control_plane):
+    control_plane.down = True
+    assert sync.push_all() == 2
+    control_plane.down = False
+    assert sync.push_all() == 0

@@ -1,0 +1,135 @@
+"""What a hostname is, and what asking costs."""
+
+from __future__ import annotations
+
+import hashlib
+import statistics
+import time
+
+import pytest
+from django.conf import settings as django_settings
+from django.db import DatabaseError, connection
+from django.test.utils import CaptureQueriesContext
+
+from modoboa_ext import arrival, hosts, people
+from modoboa_ext.models import VirtualHost
+from tests.modoboa.town import ACME, GLOBEX, PRIMARY, ROLES, UNKNOWN, Town, browser
+from tests.modoboa.ways import held
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "port"),
+    [
+        ("mail.acme.test", "mail.acme.test", ""),
+        ("MAIL.Acme.Test", "mail.acme.test", ""),
+        ("mail.acme.test.", "mail.acme.test", ""),
+        ("mail.acme.test:8443", "mail.acme.test", "8443"),
+        ("Mail.acme.test.:443", "mail.acme.test", "443"),
+        ("[::1]:80", "[::1]", "80"),
+        ("", "", ""),
+    ],
+)
+def test_a_host_header_has_one_spelling(text, name, port):
+    assert hosts.normalise(text) == (name, port)
+
+
+def test_each_kind_of_host(town: Town):
+    town.hosts[ACME].change(enabled=False)
+    kinds = {name: hosts.read(name).kind for name in (GLOBEX, ACME, PRIMARY, UNKNOWN)}
+    assert kinds == {GLOBEX: "tenant", ACME: "closed", PRIMARY: "primary", UNKNOWN: "unknown"}
+
+
+def test_a_row_of_ours_outweighs_allowed_hosts(town: Town, settings):
+    settings.ALLOWED_HOSTS = type(django_settings.ALLOWED_HOSTS)([PRIMARY, ACME])
+    town.hosts[ACME].change(enabled=False)
+    assert browser(ACME).get("/accounts/login/", secure=True).status_code == 400
+
+
+def test_a_new_host_is_allowed_without_a_restart_and_iteration_stays_short(town: Town):
+    VirtualHost.objects.bulk_create(VirtualHost(name=f"h{n}.crowd.test") for n in range(10_000))
+    assert browser("h9999.crowd.test").get("/accounts/login/", secure=True).status_code == 200
+    assert list(django_settings.ALLOWED_HOSTS) == [PRIMARY]
+
+
+def test_where_the_hosts_cannot_be_read_tenants_are_closed_and_the_primary_host_is_not(
+    town, monkeypatch
+):
+    def broken(name: str) -> hosts.Host:
+        raise DatabaseError("gone")
+
+    monkeypatch.setattr(hosts, "read", broken)
+    assert browser(GLOBEX).get("/accounts/login/", secure=True).status_code == 503
+    assert browser(PRIMARY).get("/accounts/login/", secure=True).status_code == 200
+
+
+def requests_of(town: Town, host: str, times: int):
+    """Queries and seconds of each of `times` API requests at `host`."""
+    token = held(host, town.people["SimpleUsers"])["access_token"]
+    client = browser(host, authorization=f"Bearer {token}")
+    queries, seconds = [], []
+    for _ in range(times):
+        began = time.perf_counter()
+        with CaptureQueriesContext(connection) as captured:
+            assert client.get("/api/v2/account/me/", secure=True).status_code == 200
+        seconds.append(time.perf_counter() - began)
+        queries.append(len(captured))
+    return queries, seconds
+
+
+def test_a_request_costs_nothing_while_remembered_and_one_query_each_otherwise(town: Town):
+    VirtualHost.objects.bulk_create(VirtualHost(name=f"h{n}.crowd.test") for n in range(10_000))
+    at_primary, _ = requests_of(town, PRIMARY, 5)
+    at_tenant, _ = requests_of(town, GLOBEX, 5)
+    assert statistics.median(at_tenant) <= statistics.median(at_primary)
+    with CaptureQueriesContext(connection) as captured:
+        hosts.recent.forget()
+        hosts.lookup(GLOBEX)
+    assert len(captured) == 1
+    with CaptureQueriesContext(connection) as captured:
+        people.recent.forget()
+        people.person(town.people["SimpleUsers"])
+        people.person(town.people["SimpleUsers"])
+    assert len(captured) == 1
+
+
+def test_a_bearers_request_costs_one_query_when_nothing_is_remembered_and_then_none(
+    town: Town, monkeypatch
+):
+    VirtualHost.objects.bulk_create(VirtualHost(name=f"h{n}.crowd.test") for n in range(10_000))
+    for memory in (hosts.recent, people.recent):
+        monkeypatch.setattr(memory, "seconds", 60.0)
+    for role in ROLES[:3]:
+        token = held(GLOBEX, town.people[role])["access_token"]
+        client = browser(GLOBEX, authorization=f"Bearer {token}")
+        client.get("/api/v2/account/me/", secure=True)
+        counts = []
+        for _ in range(2):
+            if not counts:
+                hosts.recent.forget()
+                people.recent.forget()
+            with CaptureQueriesContext(connection) as captured:
+                assert client.get("/api/v2/account/me/", secure=True).status_code == 200
+            counts.append(sum(is_ours(query["sql"]) for query in captured))
+        assert counts == [1, 0]
+
+
+def is_ours(sql: str) -> bool:
+    """Whether this is one of the rule's queries."""
+    return "modoboa_ext_" in sql or "domain_id FROM" in sql
+
+
+@pytest.mark.parametrize("host", [ACME, GLOBEX])
+def test_the_shared_query_says_what_the_two_say(town: Town, host):
+    for role in ROLES[:3]:
+        user = town.people[role]
+        token = held(GLOBEX, user)["access_token"]
+        people.recent.forget()
+        checksum = hashlib.sha256(token.encode()).hexdigest()
+        assert arrival.read(checksum, host) == hosts.read(host)
+        assert people.recent.answers[user.pk][1] == people.domains(user.pk) != frozenset()
+    people.recent.forget()
+    assert arrival.read("no such token", host) == hosts.read(host)
+    assert arrival.read("no such token", UNKNOWN).kind == "unknown"
+    assert people.recent.answers == {}

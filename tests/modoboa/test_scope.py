@@ -1,0 +1,104 @@
+"""An administrator of two tenants' domains sees, at each tenant's host, what belongs to that host."""
+
+from __future__ import annotations
+
+import pytest
+from modoboa.admin.models import Alias, Mailbox
+from modoboa.core.models import User
+
+from tests.modoboa.town import ACME, GLOBEX, PASSWORD, PRIMARY, Town, browser
+from tests.modoboa.ways import held
+
+pytestmark = pytest.mark.django_db
+
+OWN = {"globex.test"}
+BOTH = {"acme.test", "globex.test"}
+
+
+@pytest.fixture(params=["DomainAdmins", "Resellers"])
+def administrator(request, town: Town) -> User:
+    """One of Globex's administrators, who administers Acme too; each domain has a person and an alias."""
+    user = town.people[request.param]
+    admin = User.objects.get(username="admin")
+    for name, domain in town.domains.items():
+        person = User(username=f"p@{name}", email=f"p@{name}")
+        person.set_password(PASSWORD)
+        person.save(creator=admin)
+        person.role = "SimpleUsers"
+        mailbox = Mailbox(address="p", domain=domain, user=person, use_domain_quota=True)
+        mailbox.save(creator=admin)
+        alias = Alias.objects.create(address=f"sales@{name}", domain=domain, enabled=True)
+        alias.set_recipients([mailbox.full_address])
+        alias.post_create(admin)
+        domain.add_admin(user)
+    return user
+
+
+def at(host: str, user: User, path: str):
+    """What the API answers at `host`, with a token that was issued there."""
+    client = browser(host, authorization=f"Bearer {held(host, user)['access_token']}")
+    return client.get(f"/api/v2/{path}", secure=True)
+
+
+def names(answer, field: str) -> set[str]:
+    """The domains of what an answer lists."""
+    assert answer.status_code == 200, answer.content
+    rows = answer.json()
+    rows = rows["results"] if isinstance(rows, dict) else rows
+    return {row[field].rpartition("@")[2] for row in rows if row[field].endswith(".test")}
+
+
+@pytest.mark.parametrize(
+    ("host", "wanted"), [(GLOBEX, OWN), (ACME, {"acme.test"}), (PRIMARY, BOTH)]
+)
+def test_lists_show_what_belongs_to_the_host(administrator, host, wanted):
+    assert names(at(host, administrator, "domains/"), "name") == wanted
+    assert names(at(host, administrator, "accounts/"), "username") == wanted
+    assert names(at(host, administrator, "aliases/"), "address") == wanted
+    assert names(at(host, administrator, "identities/"), "identity") == wanted
+
+
+def test_an_object_of_another_host_is_not_there(administrator, town):
+    acme = town.domains["acme.test"].pk
+    account = User.objects.get(username="p@acme.test").pk
+    assert at(GLOBEX, administrator, f"domains/{acme}/").status_code == 404
+    assert at(GLOBEX, administrator, f"accounts/{account}/").status_code == 404
+    assert at(ACME, administrator, f"domains/{acme}/").status_code == 200
+
+
+def test_numbers_count_what_belongs_to_the_host(administrator):
+    assert at(GLOBEX, administrator, "admin/statistics/").json()["domain_count"] == 1
+    assert at(PRIMARY, administrator, "admin/statistics/").json()["domain_count"] == 2
+    assert at(GLOBEX, administrator, "admin/statistics/").json()["alias_count"] == 1
+
+
+def test_an_operator_may_switch_it_off(administrator, settings):
+    settings.VIRTUALHOSTS = {**settings.VIRTUALHOSTS, "SCOPE_DATA": False}
+    assert names(at(GLOBEX, administrator, "domains/"), "name") == BOTH
+
+
+def test_a_super_administrator_sees_everything_everywhere(administrator, town):
+    chief = town.people["SuperAdmins"]
+    assert names(at(GLOBEX, chief, "domains/"), "name") == BOTH
+
+
+def test_what_modoboa_does_for_others_sees_everything(administrator, town):
+    """Demoting someone at one host takes away what they had at another, too."""
+    from modoboa.core.models import ObjectAccess
+
+    other = User.objects.get(username="p@globex.test")
+    other.role = "DomainAdmins"
+    other.save()
+    for domain in town.domains.values():
+        domain.add_admin(other)
+    client = browser(GLOBEX, authorization=f"Bearer {held(GLOBEX, administrator)['access_token']}")
+    body = client.get(f"/api/v2/accounts/{other.pk}/", secure=True).json()
+    body |= {
+        "role": "SimpleUsers",
+        "mailbox": {"full_address": other.username, "quota": 0, "use_domain_quota": True},
+    }
+    answer = client.put(
+        f"/api/v2/accounts/{other.pk}/", body, content_type="application/json", secure=True
+    )
+    assert answer.status_code == 200, answer.content
+    assert not ObjectAccess.objects.filter(user=other, content_type__model="domain").exists()

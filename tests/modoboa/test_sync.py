@@ -1,0 +1,177 @@
+"""What the queue and the commands do: push, note, log, renew, compare."""
+
+from __future__ import annotations
+
+import io
+import logging
+
+import django_rq
+import pytest
+from django.core.management import CommandError, call_command
+from modoboa.admin.models import Domain
+from rq.cron import CronScheduler
+
+from modoboa_ext import jobs, sync
+from modoboa_ext.control_plane import Unauthorised, connect
+from modoboa_ext.models import Link, VirtualHost
+from tests.modoboa.town import ACME, GLOBEX, Town
+
+pytestmark = pytest.mark.django_db
+DUE = {"renew_at": "2020-01-01T00:00:00+00:00", "not_after": "2020-02-01T00:00:00+00:00"}
+
+
+@pytest.fixture
+def told(town: Town, control_plane):
+    """A control plane that knows every host."""
+    control_plane.answers["GET", "/events"] = 200, {"items": [], "next": None}
+    sync.push_all()
+    return control_plane
+
+
+@pytest.fixture
+def jobs_log(caplog):
+    """What the logger `modoboa.jobs` says."""
+    logging.getLogger("modoboa.jobs").addHandler(caplog.handler)
+    caplog.set_level(logging.INFO, "modoboa.jobs")
+    yield caplog
+    logging.getLogger("modoboa.jobs").removeHandler(caplog.handler)
+
+
+def test_a_saved_domain_is_pushed_by_the_queue_after_the_commit(
+    town, control_plane, django_capture_on_commit_callbacks
+):
+    from modoboa.core.models import User
+
+    from modoboa_ext import linking
+
+    admin = User.objects.get(username="admin")
+    domain = Domain.objects.create(name="initech.test", enable_dns_checks=False)
+    with django_capture_on_commit_callbacks(execute=True) as callbacks:
+        linking.set_hostname(domain, "mail.initech.test", admin)
+        assert control_plane.asked == []
+    assert callbacks
+    queued = django_rq.get_queue("modoboa").jobs
+    host = VirtualHost.objects.get(name="mail.initech.test")
+    assert ("modoboa_ext.jobs.push", (host.pk,)) in [(job.func_name, job.args) for job in queued]
+    jobs.push(host.pk)
+    assert control_plane.hosts["mail.initech.test"]["domains"] == ["initech.test"]
+
+
+def test_a_renamed_or_deleted_domain_is_told(told, town):
+    town.domains["acme.test"].name = "acme-new.test"
+    town.domains["acme.test"].save()
+    town.domains["globex.test"].delete(town.people["SuperAdmins"])
+    sync.push_all()
+    assert told.hosts[ACME]["domains"] == ["acme-new.test"]
+    assert told.hosts[GLOBEX]["domains"] == []
+    assert VirtualHost.objects.get(name=GLOBEX).deleted_at is None
+
+
+def test_a_name_that_is_deleted_and_made_again_is_newer_than_before(told, town):
+    host = VirtualHost.objects.get(name=GLOBEX)
+    host.bury(host.creation)
+    sync.push_all()
+    assert not VirtualHost.objects.filter(name=GLOBEX).exists()
+    from modoboa_ext.linking import host_called
+
+    again = host_called(GLOBEX)
+    assert again.generation >= told.generations[GLOBEX]
+    assert sync.push_all() == 0
+
+
+def test_a_refusal_is_noted_with_its_sentence_and_forgotten_with_the_next_change(told, town):
+    told.answers["PUT", f"/virtualhosts/{ACME}"] = 409, {"message": f"{ACME} belongs to other"}
+    town.hosts[ACME].refresh_from_db()
+    town.hosts[ACME].change()
+    assert sync.push_all() == 1
+    host = VirtualHost.objects.get(name=ACME)
+    assert (host.status, host.problem["detail"]) == ("failed", f"{ACME} belongs to other")
+    del told.answers["PUT", f"/virtualhosts/{ACME}"]
+    host.change()
+    assert host.status == "pending"
+    assert sync.push_all() == 0
+
+
+def test_a_wrong_token_says_what_to_do(town, control_plane):
+    control_plane.answers["GET", "/settings"] = 401, {"message": "unknown token"}
+    with pytest.raises(Unauthorised, match="edgectl token create"):
+        connect().call("GET", "/settings")
+
+
+def test_certificate_events_are_logged_once_oldest_first(told, jobs_log):
+    jobs.every_minute()
+    event = {"hostname": ACME, "actor": "worker", "detail": {}}
+    told.answers["GET", "/events"] = (
+        200,
+        {
+            "items": [
+                {
+                    **event,
+                    "id": 3,
+                    "kind": "renewal_failed",
+                    "detail": {"reason": "ca_unavailable"},
+                },
+                {**event, "id": 2, "kind": "certificate_issued"},
+                {**event, "id": 1, "kind": "theme_changed"},
+            ]
+        },
+    )
+    from django.core.cache import cache
+
+    from modoboa_ext.journal import LAST_SEEN
+
+    cache.set(LAST_SEEN, 0)
+    jobs_log.clear()
+    jobs.every_minute()
+    jobs.every_minute()
+    assert [record.getMessage() for record in jobs_log.records] == [
+        f"virtual host {ACME}: certificate issued",
+        f"virtual host {ACME}: renewal failed (reason: ca_unavailable)",
+    ]
+
+
+def test_renewals_that_are_due_are_asked_for(told):
+    told.hosts[ACME] |= {"status": "ready", "certificate": DUE}
+    told.hosts[GLOBEX] |= {
+        "status": "ready",
+        "certificate": {**DUE, "renew_at": "2999-01-01T00:00:00Z"},
+    }
+    told.answers["POST", f"/virtualhosts/{ACME}/renew"] = 202, {}
+    jobs.check_certificate_renewals()
+    renewals = [path for method, path, _ in told.asked if path.endswith("/renew")]
+    assert renewals == [f"/virtualhosts/{ACME}/renew"]
+
+
+def test_a_link_whose_domain_went_while_we_were_away_is_dropped_and_told(told, town):
+    Link.objects.filter(virtual_host__name=GLOBEX).update(domain_id=999_999)
+    jobs.every_minute()
+    assert told.hosts[GLOBEX]["domains"] == []
+    assert not Link.objects.filter(virtual_host__name=GLOBEX).exists()
+
+
+def test_the_scheduler_has_one_job_of_ours_a_minute(tmp_path):
+    configuration = tmp_path / "cron_config.py"
+    configuration.write_text("import modoboa_ext.cron  # noqa\n")
+    scheduler = CronScheduler(connection=django_rq.get_connection("modoboa"))
+    scheduler.load_config_from_file(str(configuration))
+    [job] = scheduler.get_jobs()
+    assert (job.func, job.queue_name, job.cron) == (jobs.every_minute, "modoboa", "* * * * *")
+
+
+def test_compare_names_each_difference_and_sync_mends_it(told):
+    out = io.StringIO()
+    call_command("virtualhosts_compare", stdout=out)
+    assert out.getvalue() == "No difference.\n"
+    told.hosts[ACME]["domains"] = []
+    del told.hosts[GLOBEX]
+    with pytest.raises(CommandError, match="2 differences"):
+        call_command("virtualhosts_compare", stdout=out)
+    assert f"{ACME}: domains is ['acme.test'] here and [] there" in out.getvalue()
+    call_command("virtualhosts_sync", "--all", stdout=out)
+    call_command("virtualhosts_compare", stdout=out)
+
+
+def test_sync_says_what_waits(town, control_plane):
+    control_plane.down = True
+    with pytest.raises(CommandError, match="2 not confirmed"):
+        call_command("virtualhosts_sync")
