@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 
 from control import registry
 from control.database import Database
-from control.models import Certificate, Order, VirtualHost
+from control.models import Certificate, Order, Record, VirtualHost
 from control.plane import Plane
 from control.registry import Who, Wish
 from control.settings import from_environment
@@ -81,6 +81,21 @@ class Installation:
         plane = self.plane
         for name in names:
             registry.put(plane, name, Wish(), TEST)
+
+    def orders_under_way(self) -> int:
+        """How many orders are stored and not ended."""
+        return self._count(Order)
+
+    def hosts(self) -> int:
+        """How many virtual hosts there are, tombstones too."""
+        return self._count(VirtualHost)
+
+    def _count(self, kind: type[Record]) -> int:
+        database = Database(self.env["DATABASE_URL"])
+        with database.reading() as session:
+            number = session.scalar(select(func.count()).select_from(kind)) or 0
+        database.engine.dispose()
+        return number
 
     def all_ready(self, seconds: float = 60) -> None:
         """Wait until every virtual host is served."""

@@ -20,8 +20,10 @@ from control.app import create_app
 from control.models import Token
 from tests.control.conftest import House
 
-CASES = int(os.environ.get("FUZZ_CASES", "6"))
-"""Cases of each operation; `make faults` asks for more."""
+CASES = int(os.environ.get("FUZZ_CASES", "120"))
+"""Cases of each operation, where it has so many; `make faults` asks for more."""
+FEWEST = 2000
+"""Cases of all operations together."""
 
 CHECKS = [
     not_a_server_error,
@@ -73,3 +75,4 @@ def test_every_operation_keeps_its_promises(api: Any) -> None:
     print(f"{sum(asked)} cases of {len(asked)} operations")
     assert len(asked) >= 21
     assert min(asked) > 0
+    assert sum(asked) >= FEWEST

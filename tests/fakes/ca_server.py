@@ -123,6 +123,7 @@ class CaServer:
         self.poll_retry_after: str | None = None
         self.renewal_retry_after: str | None = "21600"
         self.processing_looks = 0
+        self.pause = 0.0
         self.offer = "http-01"
         self.buckets: dict[str, Bucket] = {}
         self.directory_extra: dict[str, Any] = {}
@@ -172,6 +173,7 @@ class CaServer:
         """Find the endpoint, let it answer, add a nonce."""
         name, _, rest = path.strip("/").partition("/")
         self.asked.append((time.monotonic(), name))
+        time.sleep(self.pause)
         try:
             reply = self._reply(method, name, rest, body)
         except Refused as refused:
