@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -16,7 +16,14 @@ from control.issuance import issue
 from control.metrics import ISSUANCES, count
 from control.models import Certificate, RuntimeSettings, VirtualHost
 from control.plane import Plane, record
-from control.ports import AuthorityError, PortError, PublishRefused, RenewalInfo, StoreUnavailable
+from control.ports import (
+    AuthorityError,
+    EdgeReport,
+    PortError,
+    PublishRefused,
+    RenewalInfo,
+    StoreUnavailable,
+)
 from control.publishing import NotApplied, Published, known_epoch, publish, wait_applied
 
 SOON = timedelta(seconds=2)
@@ -103,17 +110,25 @@ def _publish(plane: Plane, held: Claim, runtime: RuntimeSettings) -> None:
 
 
 def _served(plane: Plane, held: Claim, runtime: RuntimeSettings) -> None:
-    """`ready` once every live edge has applied the last revision."""
+    """`ready` once every live edge has applied the last revision and refuses nothing of it."""
     for _ in range(ROUNDS):
         host = _look(plane, held)
         if runtime.edge_enabled:
             with plane.database.reading() as session:
                 epoch = known_epoch(session)
-            wait_applied(plane, Published(epoch, host.revision))
+            _require_taken(host, wait_applied(plane, Published(epoch, host.revision)))
         if _succeed(plane, held, runtime, host.change):
             return
         _publish(plane, held, runtime)
     raise Waiting("edge_lagging", "it changes faster than it is published", plane.clock() + SOON)
+
+
+def _require_taken(host: VirtualHost, edges: Sequence[EdgeReport]) -> None:
+    """An edge applies the revision of a certificate that it cannot use, and says that it refused it."""
+    refusing = [report.edge for report in edges if host.hostname in report.refused]
+    if refusing:
+        words = f"{', '.join(refusing)} cannot use what was published and keeps what it had"
+        raise PortError("edge_refused", words)
 
 
 _STEPS: tuple[tuple[str, Callable[[Plane, Claim, RuntimeSettings], None]], ...] = (
@@ -234,7 +249,8 @@ def _warn(session: Session, host: VirtualHost, now: datetime) -> None:
         left = max(0, (certificate.not_after - now).days)
         record(
             session, "certificate_expiring", now, actor="worker", hostname=host.hostname,
-            days_left=left, not_after=certificate.not_after.isoformat(),
+            reason="certificate_expiring", days_left=left,
+            not_after=certificate.not_after.isoformat(),
         )  # fmt: skip
 
 

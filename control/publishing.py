@@ -133,8 +133,8 @@ def behind(edges: Sequence[EdgeReport], wanted: Published) -> list[str]:
     return [e.edge for e in edges if e.epoch != wanted.epoch or e.revision < wanted.revision]
 
 
-def wait_applied(plane: Plane, wanted: Published, seconds: float = 10) -> None:
-    """Return once every live edge has applied it; raise NotApplied after `seconds`, at once with no edge."""
+def wait_applied(plane: Plane, wanted: Published, seconds: float = 10) -> Sequence[EdgeReport]:
+    """The live edges, once each has applied it; raise NotApplied after `seconds`, at once with no edge."""
     deadline = time.monotonic() + seconds
     pause = LOOK_SECONDS
     while True:
@@ -143,7 +143,7 @@ def wait_applied(plane: Plane, wanted: Published, seconds: float = 10) -> None:
             raise NotApplied("edge_absent", "no edge has sent a heartbeat in the last 30 s")
         late = behind(edges, wanted)
         if not late:
-            return
+            return edges
         if time.monotonic() > deadline:
             raise NotApplied("edge_lagging", f"not applied after {seconds:g} s: {', '.join(late)}")
         time.sleep(pause)

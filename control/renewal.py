@@ -77,6 +77,7 @@ _SCHEDULES: dict[str, tuple[int, ...]] = {
             "ca_untrusted",
             "eab_refused",
             "eab_required",
+            "edge_refused",
             "key_unopenable",
         ),
         _MISCONFIGURED,

@@ -95,6 +95,21 @@ def test_it_is_not_ready_while_one_live_edge_lags(
     assert house.authority.count("new_order") == 1
 
 
+def test_it_is_not_ready_while_an_edge_refuses_what_was_published(house: House) -> None:
+    house.store.refused = (NAME,)
+    house.add()
+    house.work(rounds=1)
+    host = house.host()
+    assert host.error is not None
+    assert (host.status, host.error["reason"]) == ("failed", "edge_refused")
+    assert "edge-1" in str(host.error["detail"])
+    house.store.refused = ()
+    house.clock.forward(minutes=2)
+    house.work()
+    assert house.host().status == "ready"
+    assert house.authority.count("new_order") == 1, "the certificate is there already"
+
+
 def test_redis_away_is_waited_for(house: House) -> None:
     house.add()
     house.store.away = True

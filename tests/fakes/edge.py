@@ -15,6 +15,7 @@ class FakeEdge:
     def __init__(self, url: str, http_port: int = 0, *, name: str = "fake-1") -> None:
         self.name = name
         self.paused = False
+        self.refused: tuple[str, ...] = ()
         self.applied: dict[str, dict[str, str]] = {}
         self.answered: list[str] = []
         self._client = redis.Redis.from_url(url, decode_responses=True, socket_timeout=2)
@@ -68,7 +69,7 @@ class FakeEdge:
     def _beat(self, epoch: str, revision: int) -> None:
         fields = {
             "rev": revision, "epoch": epoch, "hosts": len(self.applied), "certificates": 0,
-            "refused": "", "kids": "", "last_sync": int(time.time()), "version": "fake",
+            "refused": " ".join(self.refused), "kids": "", "last_sync": int(time.time()), "version": "fake",
         }  # fmt: skip
         key = f"vh:edge:{self.name}"
         self._client.pipeline().hset(key, mapping=fields).expire(key, 30).execute()

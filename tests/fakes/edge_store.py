@@ -19,10 +19,11 @@ from control.ports import (
 
 @dataclass
 class FakeEdgeStore:
-    """`live` edges by name; those in `frozen` do not apply. `away` makes every call fail."""
+    """`live` edges by name; those in `frozen` do not apply, nor what is `refused`. `away` fails every call."""
 
     live: set[str] = field(default_factory=lambda: {"edge-1"})
     frozen: dict[str, int] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
     away: bool = False
     hosts: dict[str, tuple[int, EdgeHost]] = field(default_factory=dict)
     challenges: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -149,7 +150,7 @@ class FakeEdgeStore:
         """See the port."""
         with self._asked():
             report = EdgeReport(
-                "", self._epoch or "", self._revision, len(self.hosts), 0, (), (),
+                "", self._epoch or "", self._revision, len(self.hosts), 0, self.refused, (),
                 datetime.now(UTC), "fake",
             )  # fmt: skip
             return [
