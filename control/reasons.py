@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 ACTORS = ("tenant", "operator", "ca", "nobody")
 
@@ -400,6 +401,16 @@ def actor(code: str) -> str:
     """Who must act; `operator` for a code that nobody listed, since somebody must look."""
     reason = REASONS.get(code)
     return reason.actor if reason else "operator"
+
+
+def known(hostname: str, addresses: Sequence[str], when: datetime | None) -> dict[str, str]:
+    """Values for a hint, of those in `KNOWN` that there are."""
+    values = {"hostname": hostname}
+    if addresses:
+        values["addresses"] = " and ".join(addresses)
+    if when is not None:
+        values["when"] = f"{when:%Y-%m-%d %H:%M:%S} UTC"
+    return values
 
 
 def hint(code: str, **known: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from flask_smorest import Blueprint
 from sqlalchemy import ColumnElement, select
 
+from control.api import represent
 from control.api.context import plane
 from control.api.schemas import EventPage, EventQuery
 from control.models import Event
@@ -39,4 +40,6 @@ def _page(query: dict[str, Any], *conditions: ColumnElement[bool]) -> dict[str, 
     with plane().database.reading() as session:
         rows = session.scalars(statement.limit(query["limit"] + 1)).all()
     page, more = rows[: query["limit"]], len(rows) > query["limit"]
-    return {"items": list(page), "next": page[-1].id if more else None}
+    addresses = plane().settings.edge_public_addresses
+    items = [represent.event(row, addresses) for row in page]
+    return {"items": items, "next": page[-1].id if more else None}

@@ -214,6 +214,8 @@ class EventSchema(Schema):
     hostname = fields.String(allow_none=True)
     actor = fields.String()
     detail = fields.Dict()
+    must_act = fields.String(validate=validate.OneOf(("tenant", "operator", "ca", "nobody")))
+    hint = fields.String(metadata={"description": "what to do, where the detail has a reason"})
     request_id = fields.String(allow_none=True)
     remote = fields.String(allow_none=True)
 

@@ -317,23 +317,16 @@ class VirtualHost(Record):
         """
         if self.error_reason is None:
             return None
+        known = reasons.known(self.hostname, addresses, self.next_attempt_at)
         return {
             "step": self.error_step,
             "reason": self.error_reason,
             "actor": reasons.actor(self.error_reason),
             "detail": self.error_detail,
-            "hint": reasons.hint(self.error_reason, **self._known(addresses)),
+            "hint": reasons.hint(self.error_reason, **known),
             "next_attempt_at": self.next_attempt_at,
             "record": self.error_record,
         }
-
-    def _known(self, addresses: Sequence[str]) -> dict[str, str]:
-        known = {"hostname": self.hostname}
-        if addresses:
-            known["addresses"] = " and ".join(addresses)
-        if self.next_attempt_at is not None:
-            known["when"] = f"{self.next_attempt_at:%Y-%m-%d %H:%M:%S} UTC"
-        return known
 
     def _set_error(
         self, step: str, reason: str, detail: str, until: datetime | None, record: str | None

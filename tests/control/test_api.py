@@ -18,6 +18,7 @@ from sqlalchemy import update
 from control.api import auth
 from control.app import create_app
 from control.models import Certificate, Token
+from control.ports import AddressAnswer
 from tests.control.conftest import House, both_databases
 from tests.control.pki import Ca
 
@@ -553,6 +554,17 @@ class TestAround:
         page = client.get("/api/v1/events?limit=2").json
         rest = client.get(f"/api/v1/events?after={page['next']}").json["items"]
         assert rest[0]["id"] < page["items"][-1]["id"]
+
+    def test_an_event_with_a_reason_says_who_must_act_and_how(
+        self, house: House, client: FlaskClient
+    ) -> None:
+        house.resolver.names["mail.acme.test"] = AddressAnswer((), ("203.0.113.9",), ())
+        put(client)
+        house.work(rounds=1)
+        failed, created = client.get(f"{ACME}/events").json["items"]
+        assert (failed["kind"], failed["must_act"]) == ("failed", "tenant")
+        assert failed["hint"] == ("Change the A and AAAA records of mail.acme.test to 192.0.2.1.")
+        assert "hint" not in created
 
     def test_edges_tell_how_far_they_are(self, house: House, client: FlaskClient) -> None:
         house.store.frozen["edge-1"] = 0
