@@ -1,56 +1,138 @@
-"""One query tells what host a request asks for and which domains the bearer of its token belongs to."""
+"""One query tells what host a request asks for, and of whom it carries a credential which domains they belong to."""
 
 from __future__ import annotations
 
+import base64
+import json
+from collections.abc import Sequence
 from functools import cache, partial
 from hashlib import sha256
+from typing import Any, NamedTuple
 
-from django.db import connection
+from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.db import connection, models
 from django.http import HttpRequest
+from django.utils import timezone
+from modoboa.core.models import User
 from oauth2_provider.models import get_access_token_model
+from rest_framework.authtoken.models import Token
 
 from modoboa_ext import hosts, people
 
-BEARER = "Bearer "
-WHOSE = "(SELECT user_id FROM {token} WHERE token_checksum = %s)"
-HOST_AND_BEARER = """
+SESSIONS_IN_DATABASE = "django.contrib.sessions.backends.db"
+HOST_AND_PERSON = """
 {host}
 UNION ALL
-SELECT user_id, NULL, NULL, NULL FROM {token} WHERE token_checksum = %s
+{who}
 UNION ALL
 SELECT NULL, NULL, NULL, domain_id FROM ({domains}) lived_in
 """
+HOST_AND_SESSION = """
+SELECT id, enabled, deleted_at, domain_id, NULL FROM ({host}) asked_for
+UNION ALL
+SELECT NULL, NULL, NULL, NULL, session_data FROM {session} WHERE session_key = %s AND expire_date > %s
+"""
+
+
+class Kind(NamedTuple):
+    """A kind of credential: the row of `model` whose `column` has its value names the user in `user_column`."""
+
+    model: type[models.Model]
+    column: str
+    user_column: str = "user_id"
+
+
+ACCESS_TOKEN = Kind(get_access_token_model(), "token_checksum")
+ID_TOKEN = Kind(User, "id", "id")
+API_TOKEN = Kind(Token, "key")
 
 
 def host(name: str, request: HttpRequest) -> hosts.Host:
-    """What `name` is; the bearer of an OAuth token (RFC 6750) is looked up on the way.
+    """What `name` is; the owner of the request's token, or its session, is looked up on the way."""
+    found = credential(request.META.get("HTTP_AUTHORIZATION", ""))
+    if found:
+        return hosts.lookup(name, partial(read, *found))
+    key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+    if key and settings.SESSION_ENGINE == SESSIONS_IN_DATABASE:
+        return hosts.lookup(name, partial(read_with_session, request, key))
+    return hosts.lookup(name)
 
-    Only the rule's memory is filled: whether the token counts is not asked here.
+
+def credential(authorization: str) -> tuple[Kind, str | int] | None:
+    """The kind and value of the token in an Authorization header; None where there is none.
+
+    A hint and no more: the rule's memory is filled with its help, whether it counts is judged later.
     """
-    credential = request.META.get("HTTP_AUTHORIZATION", "")
-    if not credential.startswith(BEARER):
-        return hosts.lookup(name)
-    checksum = sha256(credential.removeprefix(BEARER).strip().encode()).hexdigest()
-    return hosts.lookup(name, partial(read, checksum))
+    scheme, _, value = authorization.partition(" ")
+    value = value.strip()
+    if scheme == "Token":
+        return API_TOKEN, value
+    if scheme != "Bearer":
+        return None
+    if value.count(".") == 2:
+        return ID_TOKEN, subject_of(value)
+    return ACCESS_TOKEN, sha256(value.encode()).hexdigest()
 
 
-def read(checksum: str, name: str) -> hosts.Host:
-    """Ask the database about both; remember the bearer's domains where the token is known."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement(), (name, checksum, *people.values(checksum)))
-        rows = cursor.fetchall()
-    bearers = [row[0] for row in rows if row[1] is None and row[0] is not None]
+def subject_of(id_token: str) -> int:
+    """The user's primary key that an id_token claims (OpenID Connect Core §2, `sub`), unverified; else 0."""
+    payload = id_token.split(".")[1]
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return int(claims["sub"]) if int(claims["sub"]) < 2**31 else 0
+    except (ValueError, TypeError, KeyError):
+        return 0
+
+
+def read(kind: Kind, value: str | int, name: str) -> hosts.Host:
+    """Ask the database about the host and the credential's owner; remember the owner's domains."""
+    rows = run(person_statement(kind), (name, value, *people.values(value)))
+    owners = [row[0] for row in rows if row[1] is None and row[0] is not None]
     domains = frozenset(row[3] for row in rows if row[0] is None)
-    for user_pk in bearers:
+    for user_pk in owners:
         people.recent.remember(user_pk, domains)
     return hosts.made_of(name, [row for row in rows if row[1] is not None])
 
 
+def read_with_session(request: HttpRequest, key: str, name: str) -> hosts.Host:
+    """Ask the database about the host and the session `key`, which `hand_over` spares Django asking for."""
+    rows = run(session_statement(), (name, key, timezone.now()))
+    for row in rows:
+        if row[4] is not None:
+            request.arrived_session = key, row[4]
+    return hosts.made_of(name, [row[:4] for row in rows if row[4] is None])
+
+
+def hand_over(request: HttpRequest) -> None:
+    """Give the request's session what was read of it with the host, where it was not loaded meanwhile."""
+    key, data = getattr(request, "arrived_session", (None, None))
+    session = request.session
+    if key is not None and session.session_key == key and not hasattr(session, "_session_cache"):
+        session._session_cache = session.decode(data)
+
+
+def run(sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+    """The rows of one query."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        return cursor.fetchall()
+
+
 @cache
-def statement() -> str:
-    """The queries about a host and about a person, as one; the person is found by their token."""
-    token = connection.ops.quote_name(get_access_token_model()._meta.db_table)
-    who = WHOSE.format(token=token)
-    return HOST_AND_BEARER.format(
-        host=hosts.statement(), token=token, domains=people.statement(who)
+def person_statement(kind: Kind) -> str:
+    """The queries about a host and about a person, as one; the person is found by their credential."""
+    table = connection.ops.quote_name(kind.model._meta.db_table)
+    source = f"FROM {table} WHERE {kind.column} = %s"
+    return HOST_AND_PERSON.format(
+        host=hosts.statement(),
+        who=f"SELECT {kind.user_column}, NULL, NULL, NULL {source}",
+        domains=people.statement(f"(SELECT {kind.user_column} {source})"),
     )
+
+
+@cache
+def session_statement() -> str:
+    """The queries about a host and about a session, as one."""
+    session = connection.ops.quote_name(Session._meta.db_table)
+    return HOST_AND_SESSION.format(host=hosts.statement(), session=session)

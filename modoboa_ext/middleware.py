@@ -70,6 +70,7 @@ class IsolationMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Judge, answer, judge again."""
+        arrival.hand_over(request)
         user = request.user
         request.user = SimpleLazyObject(lambda: judged(request, user))
         response = self.get_response(request)

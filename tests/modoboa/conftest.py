@@ -14,14 +14,12 @@ del os.environ["DJANGO_SETTINGS_MODULE"]  # a real Modoboa that a test starts ha
 
 from django.conf import settings  # noqa: E402  Django must be set up first
 from django.core.cache import cache  # noqa: E402
-from django.core.management import call_command  # noqa: E402
-from modoboa.core.models import LocalConfig  # noqa: E402
 from modoboa.core.utils import add_allowed_hosts  # noqa: E402
 
 from modoboa_ext import hosts, people  # noqa: E402
 from modoboa_ext.allowed_hosts import LiveHosts  # noqa: E402
 from tests.modoboa.control_plane import ControlPlaneInMemory  # noqa: E402
-from tests.modoboa.town import ACME, GLOBEX, PRIMARY, Town  # noqa: E402
+from tests.modoboa.town import ACME, GLOBEX, PRIMARY, Town, initial_data  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -34,24 +32,7 @@ def django_db_use_migrations() -> bool:
 def django_db_setup(django_db_setup, django_db_blocker) -> None:
     """Modoboa's initial data and the town, once."""
     with django_db_blocker.unblock():
-        call_command("load_initial_data", "--no-frontend", verbosity=0)
-        config = LocalConfig.objects.first()
-        config.parameters.set_value("enabled_pdfcredentials", False, app="pdfcredentials")
-        config.parameters.set_value("password_scheme", "plain", app="core")
-        config.parameters.set_value("update_scheme", False, app="core")
-        config.save()
-        call_command(
-            "createapplication",
-            "public",
-            "authorization-code",
-            "--algorithm=RS256",
-            f"--redirect-uris=https://{PRIMARY}/login/logged",
-            f"--post-logout-redirect-uris=https://{PRIMARY}",
-            "--name=modoboa_frontend",
-            "--client-id=frontend",
-            "--skip-authorization",
-            verbosity=0,
-        )
+        initial_data()
         if os.environ.get("ONLY_LOGIN_HOOK"):
             add_allowed_hosts([ACME, GLOBEX])
         Town.build()

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import statistics
 import time
+from datetime import timedelta
 
 import pytest
 from django.conf import settings as django_settings
+from django.contrib.sessions.models import Session
 from django.db import DatabaseError, connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from rest_framework.authtoken.models import Token
 
 from modoboa_ext import arrival, hosts, people
 from modoboa_ext.models import VirtualHost
 from tests.modoboa.town import ACME, GLOBEX, PRIMARY, ROLES, UNKNOWN, Town, browser
-from tests.modoboa.ways import held
+from tests.modoboa.ways import authorize, held, signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -94,25 +97,54 @@ def test_a_request_costs_nothing_while_remembered_and_one_query_each_otherwise(t
     assert len(captured) == 1
 
 
-def test_a_bearers_request_costs_one_query_when_nothing_is_remembered_and_then_none(
-    town: Town, monkeypatch
+def carrying(kind: str, user):
+    """A request at Globex with `user`'s credential of that kind; whether it counts."""
+    if kind == "session":
+        client = signed_in(GLOBEX, user)
+        return lambda: authorize(client, GLOBEX) is not None
+    if kind == "API token":
+        credential = f"Token {Token.objects.get_or_create(user=user)[0].key}"
+    else:
+        credential = f"Bearer {held(GLOBEX, user)[kind]}"
+    client = browser(GLOBEX, authorization=credential)
+    return lambda: client.get("/api/v2/account/me/", secure=True).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["access_token", "id_token", "API token", "session"])
+def test_a_request_costs_one_query_when_nothing_is_remembered_and_then_none(
+    town: Town, monkeypatch, kind
 ):
     VirtualHost.objects.bulk_create(VirtualHost(name=f"h{n}.crowd.test") for n in range(10_000))
     for memory in (hosts.recent, people.recent):
         monkeypatch.setattr(memory, "seconds", 60.0)
     for role in ROLES[:3]:
-        token = held(GLOBEX, town.people[role])["access_token"]
-        client = browser(GLOBEX, authorization=f"Bearer {token}")
-        client.get("/api/v2/account/me/", secure=True)
-        counts = []
-        for _ in range(2):
-            if not counts:
-                hosts.recent.forget()
-                people.recent.forget()
-            with CaptureQueriesContext(connection) as captured:
-                assert client.get("/api/v2/account/me/", secure=True).status_code == 200
-            counts.append(sum(is_ours(query["sql"]) for query in captured))
-        assert counts == [1, 0]
+        ask = carrying(kind, town.people[role])
+        ask()
+        hosts.recent.forget()
+        people.recent.forget()
+        cold, warm = queries_of(ask), queries_of(ask)
+        assert len(cold) - len(warm) == 1, role
+        assert not any(is_ours(sql) for sql in warm), role
+
+
+def queries_of(ask) -> list[str]:
+    """The queries of a request that counts."""
+    with CaptureQueriesContext(connection) as captured:
+        assert ask()
+    return [query["sql"] for query in captured]
+
+
+def test_a_session_read_with_the_host_ends_when_it_ends(town: Town):
+    client = signed_in(GLOBEX, town.people["SimpleUsers"])
+    for change, counts in ((None, True), (expire, False), (Session.objects.all().delete, False)):
+        hosts.recent.forget()
+        if change:
+            change()
+        assert (authorize(client, GLOBEX) is not None) == counts
+
+
+def expire() -> None:
+    Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
 
 
 def is_ours(sql: str) -> bool:
@@ -126,10 +158,12 @@ def test_the_shared_query_says_what_the_two_say(town: Town, host):
         user = town.people[role]
         token = held(GLOBEX, user)["access_token"]
         people.recent.forget()
-        checksum = hashlib.sha256(token.encode()).hexdigest()
-        assert arrival.read(checksum, host) == hosts.read(host)
+        kind, checksum = arrival.credential(f"Bearer {token}")
+        assert arrival.read(kind, checksum, host) == hosts.read(host)
         assert people.recent.answers[user.pk][1] == people.domains(user.pk) != frozenset()
     people.recent.forget()
-    assert arrival.read("no such token", host) == hosts.read(host)
-    assert arrival.read("no such token", UNKNOWN).kind == "unknown"
+    for nobodys in ("Bearer no such token", "Bearer a.b.c", "Bearer a.e30.c", "Token no such"):
+        assert arrival.read(*arrival.credential(nobodys), host) == hosts.read(host)
+        assert arrival.read(*arrival.credential(nobodys), UNKNOWN).kind == "unknown"
     assert people.recent.answers == {}
+    assert arrival.credential("Basic YTpi") is None

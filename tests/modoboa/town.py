@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.core.management import call_command
 from django.test import Client
 from modoboa.admin.models import Domain, Mailbox
-from modoboa.core.models import User
+from modoboa.core.models import LocalConfig, User
 
 from modoboa_ext.models import Link, VirtualHost
 
@@ -18,6 +19,28 @@ UNKNOWN = "mail.nowhere.test"
 LINKS = {"acme.test": ACME, "globex.test": GLOBEX}
 PASSWORD = "Passw0rd!demo"
 ROLES = ("SimpleUsers", "DomainAdmins", "Resellers", "SuperAdmins")
+
+
+def initial_data() -> None:
+    """Modoboa's own initial data, and its frontend's OAuth application, as `deploy` makes them."""
+    call_command("load_initial_data", "--no-frontend", verbosity=0)
+    config = LocalConfig.objects.first()
+    config.parameters.set_value("enabled_pdfcredentials", False, app="pdfcredentials")
+    config.parameters.set_value("password_scheme", "plain", app="core")
+    config.parameters.set_value("update_scheme", False, app="core")
+    config.save()
+    call_command(
+        "createapplication",
+        "public",
+        "authorization-code",
+        "--algorithm=RS256",
+        f"--redirect-uris=https://{PRIMARY}/login/logged",
+        f"--post-logout-redirect-uris=https://{PRIMARY}",
+        "--name=modoboa_frontend",
+        "--client-id=frontend",
+        "--skip-authorization",
+        verbosity=0,
+    )
 
 
 @dataclass
