@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from control import limits, renewal
-from control.models import Account, LimitLevel, VirtualHost
+from control.models import Account, LimitLevel, RuntimeSettings, VirtualHost
 from control.plane import Plane
 from control.ports import AuthorityError
 
@@ -27,17 +27,23 @@ class Exhausted(Exception):
         self.until = until
 
 
-def has_limits(directory_url: str) -> bool:
-    """Whether anything is known of its limits; a CA that is not in the table has none."""
-    return directory_url in limits.PUBLISHED
+def table(runtime: RuntimeSettings) -> limits.Table:
+    """The limits of every CA that we know of, those that the operator gives included."""
+    return limits.table(runtime.acme_directory_url, runtime.acme_limits)
 
 
 def spend_order(
-    session: Session, host: VirtualHost, directory_url: str, account_uri: str, now: datetime
+    session: Session,
+    host: VirtualHost,
+    directory_url: str,
+    account_uri: str,
+    known: limits.Table,
+    now: datetime,
 ) -> None:
     """Take one order's worth out of every bucket, in this transaction; raise Exhausted."""
-    charges = limits.order_charges(directory_url, account_uri, host.hostname, _kind(host, now))
-    failures = limits.failure_charges(directory_url, account_uri, host.hostname)
+    kind = _kind(host, now)
+    charges = limits.order_charges(directory_url, account_uri, host.hostname, kind, known)
+    failures = limits.failure_charges(directory_url, account_uri, host.hostname, known)
     levels = _levels(session, [*charges, *failures])
     urgent = host.certificate is None or renewal.ends_soon(
         now, host.certificate.not_before, host.certificate.not_after
@@ -49,9 +55,11 @@ def spend_order(
     _store(session, limits.spend(charges, levels, now))
 
 
-def spend_failure(plane: Plane, hostname: str, directory_url: str, account_uri: str) -> None:
+def spend_failure(
+    plane: Plane, hostname: str, directory_url: str, account_uri: str, known: limits.Table
+) -> None:
     """Remember a failed validation."""
-    charges = limits.failure_charges(directory_url, account_uri, hostname)
+    charges = limits.failure_charges(directory_url, account_uri, hostname, known)
     if charges:
         with plane.database.writing() as session:
             _store(session, limits.spend(charges, _levels(session, charges), plane.clock()))

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy.exc import IntegrityError
 
 from control import ports, sealing
-from control.allowance import choose_directory, has_limits, note_answer, spend_failure, spend_order
+from control.allowance import choose_directory, note_answer, spend_failure, spend_order, table
 from control.certificates import Facts, Unusable, check, new_key, request
 from control.claims import Claim, owned
 from control.inspection import Remembering, expected, require_dns, require_port80
@@ -105,7 +105,8 @@ def _issue(plane: Plane, held: Claim, runtime: RuntimeSettings, started: _Starte
     if order.status != "valid":
         csr = request(held.hostname, started.key)
         order = work.authority.finalize(work.account, order, csr)
-    _keep(plane, held, started, work.authority.download(work.account, order))
+    chain = work.authority.download(work.account, order, runtime.acme_preferred_issuer)
+    _keep(plane, held, started, chain)
 
 
 def _start(plane: Plane, held: Claim, runtime: RuntimeSettings) -> _Started:
@@ -218,9 +219,10 @@ def _order(work: _Work) -> ports.Order:
         return work.authority.fetch_order(work.account, started.url)
     if work.runtime.preflight_enabled:
         require_dns(plane, held.hostname, work.resolver, work.expected)
-    if has_limits(started.directory_url):
+    known, url = table(work.runtime), started.directory_url
+    if url in known:
         with owned(plane.database, held) as (session, host):
-            spend_order(session, host, started.directory_url, work.account.uri, plane.clock())
+            spend_order(session, host, url, work.account.uri, known, plane.clock())
     order = _without_replaces_if_needed(
         started,
         lambda replaces: work.authority.new_order(
@@ -262,8 +264,8 @@ def _validate(work: _Work, order: ports.Order) -> ports.Order:
         return work.authority.wait_ready(work.account, order)
     except AuthorityError as problem:
         if problem.problem is not None:
-            directory_url = work.started.directory_url
-            spend_failure(plane, held.hostname, directory_url, work.account.uri)
+            url, known = work.started.directory_url, table(work.runtime)
+            spend_failure(plane, held.hostname, url, work.account.uri, known)
         raise
 
 

@@ -6,12 +6,16 @@ debt. Keep `levels`, key → moment, in one small table; a key that is absent is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
 
 import tldextract
+
+Table = Mapping[str, tuple["Limit", ...]]
+"""The limits of each CA by the URL of its directory; a CA that is not in it has none."""
 
 SHARE = 0.8  # of each published limit
 BULK_SHARE = 0.6  # for what nobody waits for, so that a new tenant always finds room
@@ -55,12 +59,54 @@ def _lets_encrypt(orders: int, per_domain: int, per_set: int, failures: int) -> 
 
 # Read 2026-08-05 at letsencrypt.org/docs/rate-limits and /docs/staging-environment. A CA that is not
 # here has none, unless the operator gives some.
-PUBLISHED: Mapping[str, tuple[Limit, ...]] = {
+PUBLISHED: Table = {
     "https://acme-v02.api.letsencrypt.org/directory": _lets_encrypt(300, 50, 5, 5),
     "https://acme-staging-v02.api.letsencrypt.org/directory": _lets_encrypt(
         1500, 30_000, 30_000, 200
     ),
 }
+
+
+PER = {
+    "new_orders": "account",
+    "certificates_per_domain": "domain",
+    "certificates_per_set": "hostname",
+    FAILURES: "hostname",
+}
+"""What an operator may limit, and per what it is counted."""
+_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+_GIVEN = re.compile(r"([a-z_]+)=([1-9][0-9]{0,7})/([1-9][0-9]{0,3})([mhd])")
+
+
+def parse(text: str) -> tuple[Limit, ...]:
+    """Limits as an operator writes them: `new_orders=300/3h failed_validations=5/1h`; ValueError.
+
+    Every order counts, renewals too: what another CA spares nobody has told us.
+    """
+    found: dict[str, Limit] = {}
+    for word in text.replace(",", " ").split():
+        given = _GIVEN.fullmatch(word)
+        if given is None:
+            raise ValueError(f"{word!r} is not of the form new_orders=300/3h (units m, h, d)")
+        name, amount, number, unit = given.groups()
+        if name not in PER:
+            raise ValueError(f"there is no limit {name!r}: use {', '.join(PER)}")
+        found[name] = Limit(name, int(amount), int(number) * _UNITS[unit], PER[name])
+    return tuple(found.values())
+
+
+def table(directory_url: str, given: str | None) -> Table:
+    """The published limits, with what the operator gives for the CA in use.
+
+    A limit given for a CA that publishes it (an override that was granted) spares the same orders.
+    """
+    if not given:
+        return PUBLISHED
+    known = {limit.name: limit for limit in PUBLISHED.get(directory_url, ())}
+    for limit in parse(given):
+        spares = known[limit.name].spares if limit.name in known else limit.spares
+        known[limit.name] = replace(limit, spares=spares)
+    return {**PUBLISHED, directory_url: tuple(known.values())}
 
 
 @cache
@@ -87,12 +133,12 @@ def order_charges(
     account_uri: str,
     hostname: str,
     kind: str,
-    table: Mapping[str, tuple[Limit, ...]] = PUBLISHED,
+    known: Table = PUBLISHED,
 ) -> tuple[Charge, ...]:
     """What making an order draws on; `kind` is NEW, SAME_SET (a renewal) or REPLACEMENT (ARI, in its window)."""
     return tuple(
         _charge(limit, directory_url, account_uri, hostname)
-        for limit in table.get(directory_url, ())
+        for limit in known.get(directory_url, ())
         if limit.name != FAILURES and kind not in limit.spares
     )
 
@@ -101,12 +147,12 @@ def failure_charges(
     directory_url: str,
     account_uri: str,
     hostname: str,
-    table: Mapping[str, tuple[Limit, ...]] = PUBLISHED,
+    known: Table = PUBLISHED,
 ) -> tuple[Charge, ...]:
     """What a failed validation draws on. Spent after the failure, asked before the next order."""
     return tuple(
         _charge(limit, directory_url, account_uri, hostname)
-        for limit in table.get(directory_url, ())
+        for limit in known.get(directory_url, ())
         if limit.name == FAILURES
     )
 

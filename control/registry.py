@@ -288,6 +288,8 @@ def configure(plane: Plane, changes: dict[str, Any], who: Who) -> RuntimeSetting
             )
         )  # fmt: skip
         affected = VirtualHost.error_reason == "certificate_absent"
+        if "acme_limits" in changes:
+            affected = affected | (VirtualHost.error_reason == "limit_reserved")
         if "renewal_threshold_days" in changes or "edge_enabled" in changes:
             affected = affected | (VirtualHost.certificate_id.is_not(None))
         session.execute(

@@ -7,6 +7,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
 from control import hostname as hostnames
+from control import limits
 from control.models import LOGO_FIELDS, THEME_FIELDS
 from control.registry import Wish
 
@@ -282,6 +283,13 @@ def _directory_url(text: str) -> None:
         raise ValidationError("must be an https:// URL")
 
 
+def _limits(text: str) -> None:
+    try:
+        limits.parse(text)
+    except ValueError as problem:
+        raise ValidationError(str(problem)) from problem
+
+
 class SettingsSchema(Schema):
     """What an administrator changes at run time (contract §2)."""
 
@@ -290,6 +298,18 @@ class SettingsSchema(Schema):
     acme_directory_url = fields.String(validate=[validate.Length(max=500), _directory_url])
     acme_email = fields.Email(allow_none=True)
     acme_profile = fields.String(allow_none=True, validate=validate.Length(1, 64))
+    acme_preferred_issuer = fields.String(
+        allow_none=True,
+        validate=validate.Length(1, 200),
+        metadata={
+            "description": "common name at the top of the chain to take, where there are several"
+        },
+    )
+    acme_limits = fields.String(
+        allow_none=True,
+        validate=[validate.Length(1, 500), _limits],
+        metadata={"description": "rate limits of the CA, e.g. new_orders=300/3h"},
+    )
     renewal_threshold_days = fields.Integer(
         strict=True, allow_none=True, validate=validate.Range(1, 365)
     )

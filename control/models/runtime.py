@@ -14,13 +14,19 @@ from control.settings import Settings
 
 @dataclass(frozen=True)
 class RuntimeSettings:
-    """Contract §2; `renewal_threshold_days` None means by CA and lifetime."""
+    """Contract §2; `renewal_threshold_days` None means by CA and lifetime.
+
+    `acme_limits` are rate limits that the operator gives (`control.limits.parse`), `acme_preferred_issuer`
+    is the common name at the top of the chain to take where the CA offers several (RFC 8555 §7.4.2).
+    """
 
     acme_enabled: bool = True
     edge_enabled: bool = True
     acme_directory_url: str = ""
     acme_email: str | None = None
     acme_profile: str | None = None
+    acme_preferred_issuer: str | None = None
+    acme_limits: str | None = None
     renewal_threshold_days: int | None = None
     preflight_enabled: bool = True
     hsts_max_age: int | None = None

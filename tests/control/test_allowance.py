@@ -74,3 +74,18 @@ def test_the_same_certificate_is_issued_four_times_a_week_at_most(limited: House
         limited.work()
     assert limited.authority.count("new_order") == 4
     assert limited.host().status == "ready", "a renewal that waits leaves it served"
+
+
+def test_limits_that_the_operator_gives_hold_at_a_ca_that_we_do_not_know(house: House) -> None:
+    registry.configure(house.plane, {"acme_limits": "new_orders=5/3h"}, TEST)
+    for number in range(5):
+        house.add(f"m{number}.d{number}.test")
+    house.work()
+    assert house.authority.count("new_order") == 4, "80 % of five"
+    waiting = [house.host(f"m{n}.d{n}.test") for n in range(5)]
+    (held,) = [host for host in waiting if host.status != "ready"]
+    assert held.error
+    assert held.error["reason"] == "limit_reserved"
+    registry.configure(house.plane, {"acme_limits": None}, TEST)
+    house.work()
+    assert house.host(held.hostname).status == "ready", "nobody waits for a limit that is gone"

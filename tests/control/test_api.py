@@ -574,6 +574,13 @@ class TestAround:
         assert (edge["id"], edge["revision"]) == ("edge-1", 0)
         assert edge["lag"] > 0
 
+    def test_limits_are_refused_with_how_to_write_them(self, client: FlaskClient) -> None:
+        kept = client.put("/api/v1/settings", json={"acme_limits": "new_orders=50/1h"})
+        assert kept.json["acme_limits"] == "new_orders=50/1h"
+        refused = client.put("/api/v1/settings", json={"acme_limits": "fifty"})
+        assert refused.status_code == 422
+        assert "new_orders=300/3h" in refused.json["message"]
+
     def test_settings_are_shown_and_changed(self, client: FlaskClient) -> None:
         before = client.get("/api/v1/settings").json
         assert before["acme_enabled"] is True

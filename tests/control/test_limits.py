@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -109,3 +110,30 @@ def test_the_ca_s_own_bucket_never_runs_dry(gaps: list[int], amount: int) -> Non
         refill = (now - seen) / limit.period * amount
         theirs, seen = min(amount, theirs + refill) - 1, now
         assert theirs >= -1e-6
+
+
+def test_an_operator_s_limits_hold_for_the_ca_in_use_and_every_order_counts() -> None:
+    other = "https://ca.example/directory"
+    known = limits.table(other, "new_orders=10/3h, failed_validations=2/1d")
+    charges = limits.order_charges(other, "acct", "mail.acme.example", limits.SAME_SET, known)
+    assert [(c.limit.name, c.limit.amount, c.limit.period) for c in charges] == [
+        ("new_orders", 10, timedelta(hours=3))
+    ]
+    (failure,) = limits.failure_charges(other, "acct", "mail.acme.example", known)
+    assert failure.limit.period == timedelta(days=1)
+    assert known[LETS_ENCRYPT] == limits.PUBLISHED[LETS_ENCRYPT], "another CA keeps its own"
+
+
+def test_an_override_that_the_ca_granted_replaces_one_limit_and_spares_the_same_orders() -> None:
+    known = limits.table(LETS_ENCRYPT, "new_orders=3000/3h")[LETS_ENCRYPT]
+    published = {limit.name: limit for limit in limits.PUBLISHED[LETS_ENCRYPT]}
+    granted = {limit.name: limit for limit in known}
+    assert granted["new_orders"] == replace(published["new_orders"], amount=3000)
+    del granted["new_orders"], published["new_orders"]
+    assert granted == published
+
+
+@pytest.mark.parametrize("text", ["new_orders", "new_orders=300", "orders=3/1h", "new_orders=0/1h"])
+def test_what_is_no_limit_is_refused_with_how_to_write_it(text: str) -> None:
+    with pytest.raises(ValueError, match="new_orders"):
+        limits.parse(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from cryptography import x509
 
 from control import registry
 from control.certificates import check, load_key
@@ -419,6 +420,16 @@ class TestRenewal:
         house.work()
         assert house.authority.count("register") == 2
         assert house.events()[-1] == "certificate_renewed"
+
+
+def test_the_chain_of_the_issuer_that_the_operator_prefers_is_served(house: House) -> None:
+    registry.configure(house.plane, {"acme_preferred_issuer": "Fake Root X2"}, TEST)
+    house.add()
+    house.work()
+    certificate = house.host().certificate
+    assert certificate
+    top = x509.load_pem_x509_certificates(certificate.chain.encode())[-1]
+    assert top.issuer.rfc4514_string() == "CN=Fake Root X2"
 
 
 def test_account_unknown_three_times_in_a_row_is_a_failure(house: House) -> None:
