@@ -34,6 +34,8 @@ test: setup ## every test a submission must pass
 
 .PHONY: faults
 faults: setup ## the long fault, crash and fuzz suites, and the simulated year of 100,000 hosts
+	@deploy/debian-packages --faults
+	@$(BIN)/python -c 'import MySQLdb' 2>/dev/null || $(BIN)/python -m pip install --quiet -e '.[faults]'
 	$(BIN)/pytest -m long tests
 	$(BIN)/python -m tests.faults.simulated_year
 

@@ -122,8 +122,8 @@ def run(sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
 @cache
 def person_statement(kind: Kind) -> str:
     """The queries about a host and about a person, as one; the person is found by their credential."""
-    table = connection.ops.quote_name(kind.model._meta.db_table)
-    source = f"FROM {table} WHERE {kind.column} = %s"
+    quote = connection.ops.quote_name
+    source = f"FROM {quote(kind.model._meta.db_table)} WHERE {quote(kind.column)} = %s"
     return HOST_AND_PERSON.format(
         host=hosts.statement(),
         who=f"SELECT {kind.user_column}, NULL, NULL, NULL {source}",
