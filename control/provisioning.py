@@ -25,6 +25,7 @@ from control.ports import (
     StoreUnavailable,
 )
 from control.publishing import NotApplied, Published, known_epoch, publish, wait_applied
+from control.sealing import KeyringError
 
 SOON = timedelta(seconds=2)
 LATER = timedelta(seconds=15)
@@ -52,9 +53,12 @@ def provision(plane: Plane, held: Claim) -> None:
 
 
 def give_up(plane: Plane, held: Claim, problem: Exception) -> None:
-    """Record a fault of our own, so that it is seen and tried again."""
+    """Record a fault of our own, or a keyring that cannot be read, so that it is seen and tried again."""
+    fault = PortError("internal_error", repr(problem))
+    if isinstance(problem, KeyringError):
+        fault = PortError("key_unopenable", str(problem))
     with suppress(Lost):
-        _failed(plane, held, "internal", PortError("internal_error", repr(problem)))
+        _failed(plane, held, "internal", fault)
 
 
 def _run(plane: Plane, held: Claim) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
 
-from control import registry
+from control import registry, sealing
 from control.certificates import check, load_key
 from control.claims import Lost, release
 from control.issuance import issue
@@ -19,10 +21,11 @@ from control.ports import (
     PortError,
     RenewalInfo,
 )
-from control.provisioning import provision
+from control.provisioning import give_up, provision
 from control.reconcile import reconcile
 from control.registry import Wish
 from control.renewal import has_moved
+from control.sealing import Keyring, KeyringError
 from tests.control.conftest import TEST, House, both_databases
 from tests.control.pki import Ca
 
@@ -430,6 +433,27 @@ def test_the_chain_of_the_issuer_that_the_operator_prefers_is_served(house: Hous
     assert certificate
     top = x509.load_pem_x509_certificates(certificate.chain.encode())[-1]
     assert top.issuer.rfc4514_string() == "CN=Fake Root X2"
+
+
+def test_a_keyring_that_cannot_be_read_is_said_and_not_taken_for_a_fault_of_ours(
+    house: House, tmp_path: Path
+) -> None:
+    plane = replace(house.plane, keyring=Keyring(write_keyring(tmp_path)))
+    house.add()
+    held = house.take()
+    (tmp_path / "keyring").unlink()
+    with pytest.raises(KeyringError) as caught:
+        provision(plane, held)
+    give_up(plane, held, caught.value)
+    error = house.host().error or {}
+    assert error["reason"] == "key_unopenable"
+    assert "no keyring at" in error["detail"]
+
+
+def write_keyring(directory: Path) -> Path:
+    """A keyring of this test's own."""
+    sealing.write(directory / "keyring", {"k1": b"1" * 32})
+    return directory / "keyring"
 
 
 def test_account_unknown_three_times_in_a_row_is_a_failure(house: House) -> None:

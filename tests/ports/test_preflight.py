@@ -231,6 +231,22 @@ def test_a_network_that_cannot_ask_itself_does_not_stop_the_order(
     assert preflight.blocking(checks) is None
 
 
+@pytest.mark.parametrize(
+    ("addresses", "verdict"), [((EDGE,), "warn"), ((OTHER,), "fail"), ((), "fail")]
+)
+def test_a_router_that_answers_at_our_own_public_address_does_not_stop_the_order(
+    dns: DnsServer, addresses: tuple[str, ...], verdict: str
+) -> None:
+    dns.add(HOST, "A", EDGE)
+    path = preflight.PROBE_PREFIX + "p" * 32
+    probe = FakeProbe(answers={(EDGE, path): b"<title>Router</title>"})
+    expected = replace(PUBLIC, addresses=addresses, token="p" * 32, answer="x")
+    checks = preflight.examine(HOST, DnsResolver([dns.address]), probe, expected)
+    assert [(c.verdict, c.reason) for c in checks if c.check == "port80"] == [
+        (verdict, "port80_wrong_answer")
+    ]
+
+
 def test_a_private_address_is_not_connected_to(dns: DnsServer, web: Port80) -> None:
     dns.add(HOST, "A", "127.0.0.1")
     found = examine(dns, replace(probed(web), allow_private=False))
