@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cryptography.hazmat.primitives import serialization
 from sqlalchemy import select
 
@@ -30,15 +32,35 @@ def roll_over(plane: Plane, directory_url: str, who: Who) -> str:
     """Give our account at a CA a new key; returns the account's URI. Raises AuthorityError.
 
     The new key is sealed and stored before the CA hears of it, so that a crash half way loses
-    nothing: run it again, and it goes on with the same key.
+    nothing: run it again, or let a worker start, and it goes on with the same key.
     """
+    account_at(plane, directory_url, plane.runtime().acme_email)
+    return _roll_over(plane, directory_url, _next_key(plane, directory_url), who)
+
+
+def unfinished(plane: Plane) -> Sequence[tuple[str, str]]:
+    """Rollovers that were cut off, whose CA may have either key: directory and sealed next key."""
+    columns = select(Account.directory_url, Account.sealed_next_key)
+    with plane.database.reading() as session:
+        rows = session.execute(columns.where(Account.sealed_next_key.is_not(None)))
+        return [(url, sealed) for url, sealed in rows if sealed]
+
+
+def finish(plane: Plane, who: Who) -> None:
+    """Go on with every rollover that was cut off. Raises AuthorityError, CannotOpen."""
+    for url, sealed in unfinished(plane):
+        _roll_over(plane, url, sealed, who)
+
+
+def _roll_over(plane: Plane, directory_url: str, sealed: str, who: Who) -> str:
+    """Tell the CA of the next key, which is stored as `sealed`, and use it from then on."""
     account = account_at(plane, directory_url, plane.runtime().acme_email)
-    following = _next_key(plane, directory_url)
+    following = plane.keyring.open(sealed, sealing.for_account(directory_url))
     rolled = plane.authority(directory_url).roll_over(account, following)
     with plane.database.writing() as session:
-        stored = session.get_one(Account, directory_url)
-        if stored.sealed_next_key is not None:
-            stored.sealed_key, stored.sealed_next_key = stored.sealed_next_key, None
+        stored = session.get_one(Account, directory_url, with_for_update=True)
+        if stored.sealed_next_key == sealed:
+            stored.sealed_key, stored.sealed_next_key = sealed, None
         detail = {"directory": directory_url, "uri": rolled.uri}
         session.add(
             Event(at=plane.clock(), kind="account_key_changed", actor=who.name, detail=detail)
@@ -46,9 +68,8 @@ def roll_over(plane: Plane, directory_url: str, who: Who) -> str:
     return rolled.uri
 
 
-def _next_key(plane: Plane, directory_url: str) -> bytes:
-    """The account's next key (PKCS#8 DER): the one of a rollover that was cut off, or a new one."""
-    purpose = sealing.for_account(directory_url)
+def _next_key(plane: Plane, directory_url: str) -> str:
+    """The account's next key, sealed: the one of a rollover that was cut off, or a new one."""
     with plane.database.writing() as session:
         stored = session.get_one(Account, directory_url, with_for_update=True)
         if stored.sealed_next_key is None:
@@ -57,8 +78,8 @@ def _next_key(plane: Plane, directory_url: str) -> bytes:
                 serialization.PrivateFormat.PKCS8,
                 serialization.NoEncryption(),
             )
-            stored.sealed_next_key = plane.keyring.seal(key, purpose)
-        return plane.keyring.open(stored.sealed_next_key, purpose)
+            stored.sealed_next_key = plane.keyring.seal(key, sealing.for_account(directory_url))
+        return stored.sealed_next_key
 
 
 def revoke(plane: Plane, hostname: str, reason: int, who: Who) -> str:

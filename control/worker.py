@@ -13,16 +13,19 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from control import claims
+from control import accounts, claims
 from control.claims import Claim
 from control.plane import Plane
 from control.ports import PortError
 from control.provisioning import give_up, provision
 from control.reconcile import next_offset, reconcile, take_turn
+from control.registry import Who
+from control.sealing import CannotOpen
 
 IDLE_SECONDS = 1.0
 KEEP_SECONDS = 10.0
 RECONCILE_SECONDS = 15.0
+ROLL_OVER_SECONDS = 60.0
 
 log = logging.getLogger("control.worker")
 
@@ -48,6 +51,8 @@ class Worker:
         for helper in helpers:
             helper.start()
         freed = claims.free_dead(self._plane.database, is_dead)
+        if not self._rolled_over():
+            threading.Thread(target=self._roll_over_later, daemon=True).start()
         log.info("worker started", extra={"threads": self._threads, "freed": len(freed)})
         with ThreadPoolExecutor(self._threads, thread_name_prefix="order") as pool:
             while not self._stop.is_set():
@@ -112,6 +117,21 @@ class Worker:
                 claims.free_dead(self._plane.database, is_dead)
             except SQLAlchemyError as problem:
                 log.error("leases could not be extended", extra={"problem": str(problem)})
+
+    def _rolled_over(self) -> bool:
+        """End a change of an account's key that was cut off, before an order is signed by the old one."""
+        try:
+            accounts.finish(self._plane, Who("worker"))
+        except (PortError, CannotOpen, SQLAlchemyError) as problem:
+            log.error(
+                "an account's new key cannot be put in place", extra={"problem": str(problem)}
+            )
+            return False
+        return True
+
+    def _roll_over_later(self) -> None:
+        while not self._stop.wait(ROLL_OVER_SECONDS) and not self._rolled_over():
+            pass
 
     def _reconcile(self) -> None:
         """Every 15 s, and every second while the store is away, so that its return is noticed."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
-from control import accounts
+from control import accounts, ports
 from control.models import Account
 from control.ports import AuthorityError
 from control.registry import NoSuchHost
+from control.worker import Worker
+from deploy.process import wait_until
 from tests.control.conftest import TEST, House
 
 NAME = "mail.acme.test"
@@ -44,6 +48,41 @@ def test_a_rollover_that_is_cut_off_goes_on_with_the_key_that_the_ca_has(house: 
     assert following
     accounts.roll_over(house.plane, house.authority.directory_url, TEST)
     assert sealed(house) == (following, None)
+
+
+def test_a_rollover_that_was_cut_off_after_the_ca_took_the_key_is_ended_by_a_worker(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.add()
+    house.work()
+    real = house.authority.roll_over
+
+    def lost(account: ports.Account, new_key: bytes) -> ports.Account:
+        real(account, new_key)
+        raise AuthorityError("ca_unreachable", "the answer is lost, and then we die")
+
+    with monkeypatch.context() as once:
+        once.setattr(house.authority, "roll_over", lost)
+        with pytest.raises(AuthorityError):
+            accounts.roll_over(house.plane, house.authority.directory_url, TEST)
+    _, following = sealed(house)
+    assert following
+    house.add("next.acme.test")
+    worker = Worker(house.plane, 2)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    wait_until(lambda: house.host("next.acme.test").status == "ready", 20, "served")
+    worker.stop()
+    thread.join()
+    assert sealed(house) == (following, None)
+    assert house.authority.count("register") == 1, "with the account that it had"
+
+
+def test_where_no_rollover_was_cut_off_the_ca_is_not_asked(house: House) -> None:
+    house.add()
+    house.work()
+    accounts.finish(house.plane, TEST)
+    assert house.authority.count("roll_over") == 0
 
 
 def test_a_revoked_certificate_is_replaced_by_another_with_another_key(house: House) -> None:
