@@ -37,6 +37,7 @@ faults: setup ## the long fault, crash and fuzz suites, and the simulated year o
 	@deploy/debian-packages --faults
 	@$(BIN)/python -c 'import MySQLdb' 2>/dev/null || $(BIN)/python -m pip install --quiet -e '.[faults]'
 	$(BIN)/pytest -m long tests
+	CROWD=1 $(BIN)/pytest tests/modoboa/test_instance.py
 	$(BIN)/python -m tests.faults.simulated_year
 
 .PHONY: bench
