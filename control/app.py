@@ -7,7 +7,7 @@ import re
 import time
 import uuid
 
-from flask import Flask, Response, abort, g, request
+from flask import Flask, Response, abort, current_app, g, request
 from flask_smorest import Api
 
 from control import __version__
@@ -18,6 +18,7 @@ from control.api import (
     errors,
     events,
     health,
+    parameters,
     settings,
     themes,
     virtual_hosts,
@@ -82,18 +83,23 @@ def _register(app: Flask) -> None:
     api.register_blueprint(themes.files, url_prefix=PREFIX)
     app.register_blueprint(documentation.blueprint, url_prefix=PREFIX)
     app.register_blueprint(health.blueprint)
+    app.extensions["query parameters"] = parameters.known(api.spec.to_dict())
 
 
-def _begin() -> None:
-    """Give the request an id, and refuse a body that is not what it is taken for."""
+def _begin() -> Response | None:
+    """Give the request an id; refuse parameters that mean nothing, and a body that is not what it is taken for."""
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     g.started = time.monotonic()
     if request.blueprint in _GUARDED_NAMES:
         authenticate()
+        refusal = parameters.refuse_unknown(current_app.extensions["query parameters"])
+        if refusal is not None:
+            return refusal
     takes_json = request.method in ("PUT", "PATCH", "POST") and "/logos/" not in request.path
     if takes_json and request.content_length and not request.is_json:
         abort(415, "send JSON, with `Content-Type: application/json`")
+    return None
 
 
 def _end(response: Response) -> Response:

@@ -574,6 +574,25 @@ class TestAround:
         assert (edge["id"], edge["revision"]) == ("edge-1", 0)
         assert edge["lag"] > 0
 
+    @pytest.mark.parametrize(
+        ("method", "path", "words"),
+        [
+            ("GET", f"{HOSTS}?stauts=failed", "did you mean status?"),
+            ("GET", f"{HOSTS}?page=2", "there are after, domain, enabled"),
+            ("DELETE", f"{ACME}?forced=true", "did you mean force?"),
+            ("POST", f"{ACME}/retry?force=true", "this path takes none"),
+        ],
+    )
+    def test_a_parameter_that_means_nothing_is_refused(
+        self, client: FlaskClient, method: str, path: str, words: str
+    ) -> None:
+        put(client)
+        answer = client.open(path, method=method)
+        assert answer.status_code == 422
+        assert answer.json["message"].startswith("unknown query parameter ")
+        assert words in answer.json["message"]
+        assert client.get(ACME).status_code == 200, "nothing was done"
+
     def test_limits_are_refused_with_how_to_write_them(self, client: FlaskClient) -> None:
         kept = client.put("/api/v1/settings", json={"acme_limits": "new_orders=50/1h"})
         assert kept.json["acme_limits"] == "new_orders=50/1h"
