@@ -7,14 +7,18 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import cast
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import Row, Select, Table, bindparam, or_, select, update
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from control.database import Database
-from control.models import Certificate, VirtualHost, locked
+from control.models import Certificate, Moment, VirtualHost, locked
 
 LEASE = timedelta(seconds=30)
+SOON, PASSED = timedelta(days=1), timedelta(days=7)
+"""Certificates that end so soon come first; one that ended so long ago hurries nobody any more."""
 
 
 class Lost(Exception):
@@ -30,83 +34,85 @@ class Claim:
     lease: str
 
 
+# Built once: putting a statement together costs more than running it. `moment` is now.
+_HOSTS = cast(Table, VirtualHost.__table__)
+_MOMENT = bindparam("moment", type_=Moment())
+_IS_DUE = (
+    _HOSTS.c.due_at <= _MOMENT,
+    or_(_HOSTS.c.lease_until.is_(None), _HOSTS.c.lease_until < _MOMENT),
+)
+_DUE = select(_HOSTS.c.id).where(*_IS_DUE)
+_ANY_DUE = _DUE.limit(1)
+_ENDING = (
+    select(Certificate.__table__.c.id)
+    .where(
+        Certificate.__table__.c.not_after.between(
+            bindparam("passed", type_=Moment()), bindparam("soon", type_=Moment())
+        )
+    )
+    .order_by(Certificate.__table__.c.not_after)
+    .limit(500)
+)
+
+
+def _taking(due: Select[tuple[int]]) -> ReturningUpdate[tuple[int, str]]:
+    """Lease at most `most` of those hosts, the longest waiting first."""
+    first = due.order_by(_HOSTS.c.due_at).limit(bindparam("most")).with_for_update(skip_locked=True)
+    return (
+        update(_HOSTS)
+        .where(_HOSTS.c.id.in_(first.scalar_subquery()))
+        .values(lease=bindparam("under"), lease_until=bindparam("until"))
+        .returning(_HOSTS.c.id, _HOSTS.c.hostname)
+    )
+
+
+_TAKE = _taking(_DUE)
+_TAKE_ENDING = _taking(_DUE.where(_HOSTS.c.certificate_id.in_(bindparam("ending", expanding=True))))
+_KEEP = (
+    update(_HOSTS)
+    .where(_HOSTS.c.lease.in_(bindparam("leases", expanding=True)))
+    .values(lease_until=bindparam("until"))
+)
+_RELEASE = (
+    update(_HOSTS)
+    .where(_HOSTS.c.id == bindparam("of"), _HOSTS.c.lease == bindparam("under"))
+    .values(lease=None, lease_until=None)
+)
+
+
 def claim(database: Database, worker: str, now: datetime, limit: int) -> list[Claim]:
     """Take up to `limit` of the virtual hosts that are due: certificates about to end, then the longest waiting."""
     lease = f"{worker}/{uuid.uuid4().hex[:12]}"
+    wish = {"moment": now, "under": lease, "until": now + LEASE}
     with database.reading() as session:
-        ending = _ending(session, now)
-    taken: list[Claim] = []
+        ending = session.scalars(_ENDING, {"passed": now - PASSED, "soon": now + SOON}).all()
+    taken: list[Row[tuple[int, str]]] = []
     with database.writing() as session:
         if ending:
-            taken += _take(session, lease, now, limit, VirtualHost.certificate_id.in_(ending))
+            first = {**wish, "most": limit, "ending": ending}
+            taken += session.execute(_TAKE_ENDING, first)
         if len(taken) < limit:
-            taken += _take(session, lease, now, limit - len(taken))
-    return taken
-
-
-def _ending(session: Session, now: datetime) -> Sequence[int]:
-    """Certificates within a day of their end, or past it by less than a week; the first to end first."""
-    return session.scalars(
-        select(Certificate.id)
-        .where(Certificate.not_after.between(now - timedelta(days=7), now + timedelta(days=1)))
-        .order_by(Certificate.not_after)
-        .limit(500)
-    ).all()
-
-
-def _take(
-    session: Session, lease: str, now: datetime, limit: int, *further: ColumnElement[bool]
-) -> list[Claim]:
-    """Lease what is due and free, the longest waiting first."""
-    due = (
-        select(VirtualHost.id)
-        .where(VirtualHost.due_at <= now, *further)
-        .where(or_(VirtualHost.lease_until.is_(None), VirtualHost.lease_until < now))
-        .order_by(VirtualHost.due_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    taken = (
-        update(VirtualHost)
-        .where(VirtualHost.id.in_(due.scalar_subquery()))
-        .values(lease=lease, lease_until=now + LEASE)
-        .returning(VirtualHost.id, VirtualHost.hostname)
-        .execution_options(synchronize_session=False)
-    )
-    return [Claim(row.id, row.hostname, lease) for row in session.execute(taken)]
+            taken += session.execute(_TAKE, {**wish, "most": limit - len(taken)})
+    return [Claim(row.id, row.hostname, lease) for row in taken]
 
 
 def anything_due(database: Database, now: datetime) -> bool:
     """Whether a claim would find something; a read only, so that idle workers write nothing."""
-    due = (
-        select(VirtualHost.id)
-        .where(VirtualHost.due_at <= now)
-        .where(or_(VirtualHost.lease_until.is_(None), VirtualHost.lease_until < now))
-        .limit(1)
-    )
     with database.reading() as session:
-        return session.scalar(due) is not None
+        return session.scalar(_ANY_DUE, {"moment": now}) is not None
 
 
 def keep(database: Database, leases: Collection[str], now: datetime) -> None:
     """Extend the leases of work under way."""
     if leases:
         with database.writing() as session:
-            session.execute(
-                update(VirtualHost)
-                .where(VirtualHost.lease.in_(leases))
-                .values(lease_until=now + LEASE)
-            )
+            session.execute(_KEEP, {"leases": list(leases), "until": now + LEASE})
 
 
 def release(database: Database, held: Claim) -> None:
     """Let others take it; nothing happens when the lease was lost before."""
     with database.writing() as session:
-        session.execute(
-            update(VirtualHost)
-            .where(VirtualHost.id == held.host_id, VirtualHost.lease == held.lease)
-            .values(lease=None, lease_until=None)
-        )
+        session.execute(_RELEASE, {"of": held.host_id, "under": held.lease})
 
 
 def free_dead(database: Database, is_dead: Callable[[str], bool]) -> Sequence[str]:

@@ -31,11 +31,15 @@ log = logging.getLogger("control.worker")
 
 
 class Worker:
-    """Many orders at once in threads; `stop` ends it after the work under way."""
+    """Many orders at once in threads; `stop` ends it after the work under way.
+
+    It claims half as many hosts again as it has threads, so that one claim serves several of them.
+    """
 
     def __init__(self, plane: Plane, threads: int) -> None:
         self._plane = plane
         self._threads = threads
+        self._most = threads + threads // 2
         self._name = identity()
         self._stop = threading.Event()
         self._awake = threading.Event()
@@ -57,6 +61,7 @@ class Worker:
         with ThreadPoolExecutor(self._threads, thread_name_prefix="order") as pool:
             while not self._stop.is_set():
                 self._round(pool)
+            self._let_go()
             log.info("worker stopping", extra={"under_way": len(self._held)})
         log.info("worker stopped")
 
@@ -83,11 +88,19 @@ class Worker:
 
     def _claim(self) -> list[Claim]:
         with self._lock:
-            free = self._threads - len(self._held)
+            held = len(self._held)
         now = self._plane.clock()
-        if free < 1 or not claims.anything_due(self._plane.database, now):
+        if held > self._threads or not claims.anything_due(self._plane.database, now):
             return []
-        return claims.claim(self._plane.database, self._name, now, free)
+        return claims.claim(self._plane.database, self._name, now, max(1, self._most - held))
+
+    def _let_go(self) -> None:
+        """What was claimed and not begun is free for other workers."""
+        with self._lock:
+            held = list(self._held.items())
+        for future, claimed in held:
+            if future.cancel():
+                claims.release(self._plane.database, claimed)
 
     def _work(self, held: Claim) -> None:
         """One host; whatever goes wrong is recorded, and the worker goes on."""
