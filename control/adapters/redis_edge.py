@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import redis
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
@@ -338,9 +338,9 @@ def _sentinel(url: str, options: dict[str, Any]) -> redis.Redis:
     path = urlsplit(url).path.strip("/").split("/")
     service, database = ([*path, "0"])[:2] if path[0] else ("mymaster", "0")
     sentinels = [_address(address) for address in addresses.split(",")]
-    sentinel = _untyped(Sentinel)(
-        sentinels, sentinel_kwargs={"socket_timeout": 1, "decode_responses": True}
-    )
+    # Each sentinel is asked once: the library's own retries would make a call of an outage take 24 s.
+    once = {"socket_timeout": 1, "decode_responses": True, "retry": Retry(NoBackoff(), 0)}
+    sentinel = _untyped(Sentinel)(sentinels, sentinel_kwargs=once)
     client: redis.Redis = sentinel.master_for(
         service,
         db=int(database),
