@@ -15,7 +15,11 @@ from django.db import connection, models
 from django.http import HttpRequest
 from django.utils import timezone
 from modoboa.core.models import User
-from oauth2_provider.models import get_access_token_model
+from oauth2_provider.models import (
+    get_access_token_model,
+    get_grant_model,
+    get_refresh_token_model,
+)
 from rest_framework.authtoken.models import Token
 
 from modoboa_ext import hosts, people
@@ -46,11 +50,18 @@ class Kind(NamedTuple):
 ACCESS_TOKEN = Kind(get_access_token_model(), "token_checksum")
 ID_TOKEN = Kind(User, "id", "id")
 API_TOKEN = Kind(Token, "key")
+CODE = Kind(get_grant_model(), "code")
+REFRESH_TOKEN = Kind(get_refresh_token_model(), "token_checksum")
+USERNAME = Kind(User, "username", "id")
+
+Credential = tuple[Kind, str | int]
+FORM = "application/x-www-form-urlencoded"
+FORMS = ("/accounts/login/", "/api/o/token/")
 
 
 def host(name: str, request: HttpRequest) -> hosts.Host:
     """What `name` is; the owner of the request's token, or its session, is looked up on the way."""
-    found = credential(request.META.get("HTTP_AUTHORIZATION", ""))
+    found = credential(request.META.get("HTTP_AUTHORIZATION", "")) or filled_in(request)
     if found:
         return hosts.lookup(name, partial(read, *found))
     key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
@@ -59,7 +70,7 @@ def host(name: str, request: HttpRequest) -> hosts.Host:
     return hosts.lookup(name)
 
 
-def credential(authorization: str) -> tuple[Kind, str | int] | None:
+def credential(authorization: str) -> Credential | None:
     """The kind and value of the token in an Authorization header; None where there is none.
 
     A hint and no more: the rule's memory is filled with its help, whether it counts is judged later.
@@ -72,7 +83,24 @@ def credential(authorization: str) -> tuple[Kind, str | int] | None:
         return None
     if value.count(".") == 2:
         return ID_TOKEN, subject_of(value)
-    return ACCESS_TOKEN, sha256(value.encode()).hexdigest()
+    return ACCESS_TOKEN, checksum(value)
+
+
+def filled_in(request: HttpRequest) -> Credential | None:
+    """The same from the login form, or from what an OAuth client posts (RFC 6749 §4.1.3, §4.3.2, §6)."""
+    if request.method != "POST" or request.content_type != FORM or request.path not in FORMS:
+        return None
+    form = request.POST
+    if "code" in form:
+        return CODE, form["code"]
+    if "refresh_token" in form:
+        return REFRESH_TOKEN, checksum(form["refresh_token"])
+    return (USERNAME, form["username"].lower()) if "username" in form else None
+
+
+def checksum(token: str) -> str:
+    """The form in which the OAuth library looks tokens up."""
+    return sha256(token.encode()).hexdigest()
 
 
 def subject_of(id_token: str) -> int:

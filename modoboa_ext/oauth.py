@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from django.db import DatabaseError
 from modoboa.lib.signals import get_request
-from oauth2_provider.oauth2_validators import Grant, OAuth2Validator
+from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauthlib.oauth2 import AccessDeniedError
 
 from modoboa_ext import hosts, people
@@ -71,15 +71,14 @@ class TenantValidator(OAuth2Validator):
             return redirect_uri == f"https://{current.get_host()}/login/logged"
         return super().validate_redirect_uri(client_id, redirect_uri, request, *args, **kwargs)
 
-    def validate_code(
-        self, client_id: str, code: str, client: Any, request: Any, *args: Any, **kwargs: Any
+    def confirm_redirect_uri(
+        self, client_id: str, code: str, redirect_uri: str, client: Any, request: Any
     ) -> bool:
         """A code (RFC 6749 §4.1.3) that was sent to a tenant's host is exchanged there or nowhere."""
-        found = super().validate_code(client_id, code, client, request, *args, **kwargs)
+        found = super().confirm_redirect_uri(client_id, code, redirect_uri, client, request)
         if not found or request.user.is_superuser:
             return found
-        sent_to = Grant.objects.filter(code=code).values_list("redirect_uri", flat=True).first()
-        return is_here_or_no_tenant(urlsplit(sent_to or "").hostname or "")
+        return is_here_or_no_tenant(urlsplit(redirect_uri).hostname or "")
 
     def save_bearer_token(self, token: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Issue of any grant. AccessDeniedError (RFC 6749 §4.1.2.1) for someone else's people."""

@@ -16,8 +16,8 @@ from rest_framework.authtoken.models import Token
 
 from modoboa_ext import arrival, hosts, people
 from modoboa_ext.models import VirtualHost
-from tests.modoboa.town import ACME, GLOBEX, PRIMARY, ROLES, UNKNOWN, Town, browser
-from tests.modoboa.ways import authorize, held, signed_in
+from tests.modoboa.town import ACME, GLOBEX, PASSWORD, PRIMARY, ROLES, UNKNOWN, Town, browser
+from tests.modoboa.ways import authorize, exchange, held, post_form, signed_in, tokens
 
 pytestmark = pytest.mark.django_db
 
@@ -102,6 +102,14 @@ def carrying(kind: str, user):
     if kind == "session":
         client = signed_in(GLOBEX, user)
         return lambda: authorize(client, GLOBEX) is not None
+    if kind == "password":
+        form = {"username": user.username, "password": PASSWORD}
+        return lambda: post_form(browser(GLOBEX), "/accounts/login/", form).status_code == 302
+    if kind == "code":
+        codes = [authorize(signed_in(GLOBEX, user), GLOBEX) for _ in range(3)]
+        return lambda: exchange(browser(GLOBEX), codes.pop(), GLOBEX) is not None
+    if kind == "refresh token":
+        return lambda: refreshed(held(GLOBEX, user))
     if kind == "API token":
         credential = f"Token {Token.objects.get_or_create(user=user)[0].key}"
     else:
@@ -110,7 +118,18 @@ def carrying(kind: str, user):
     return lambda: client.get("/api/v2/account/me/", secure=True).status_code == 200
 
 
-@pytest.mark.parametrize("kind", ["access_token", "id_token", "API token", "session"])
+def refreshed(pocket: dict[str, str]) -> bool:
+    """Exchange the refresh token for the next, which is kept."""
+    form = {"grant_type": "refresh_token", "client_id": "frontend"}
+    found = tokens(browser(GLOBEX), form | {"refresh_token": pocket["refresh_token"]})
+    pocket.update(found or {})
+    return found is not None
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["access_token", "id_token", "API token", "session", "password", "code", "refresh token"],
+)
 def test_a_request_costs_one_query_when_nothing_is_remembered_and_then_none(
     town: Town, monkeypatch, kind
 ):
