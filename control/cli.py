@@ -141,7 +141,7 @@ def migrate(down_to: str | None) -> None:
 @main.command()
 @plainly
 def worker() -> None:
-    """Issue, renew and publish until stopped; SIGTERM ends what is under way first."""
+    """Issue, renew and publish until stopped; SIGTERM ends what is under way first, within a minute."""
     configure()
     connected = plane()
     connected.store.summary()
@@ -149,7 +149,8 @@ def worker() -> None:
     running = Worker(connected, connected.settings.worker_threads)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: running.stop())
-    running.run()
+    if running.run():
+        os._exit(0)  # Python would wait for the threads; the next worker goes on with their orders
 
 
 @main.command()

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import uuid
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,19 +26,21 @@ IDLE_SECONDS = 1.0
 KEEP_SECONDS = 10.0
 RECONCILE_SECONDS = 15.0
 ROLL_OVER_SECONDS = 60.0
+STOP_SECONDS = 60.0
 
 log = logging.getLogger("control.worker")
 
 
 class Worker:
-    """Many orders at once in threads; `stop` ends it after the work under way.
+    """Many orders at once in threads; `stop` ends it after the work under way, or `patience` seconds.
 
     It claims half as many hosts again as it has threads, so that one claim serves several of them.
     """
 
-    def __init__(self, plane: Plane, threads: int) -> None:
+    def __init__(self, plane: Plane, threads: int, patience: float = STOP_SECONDS) -> None:
         self._plane = plane
         self._threads = threads
+        self._patience = patience
         self._most = threads + threads // 2
         self._name = identity()
         self._stop = threading.Event()
@@ -46,8 +48,11 @@ class Worker:
         self._held: dict[Future[None], Claim] = {}
         self._lock = threading.Lock()
 
-    def run(self) -> None:
-        """Work until `stop` is called; blocks."""
+    def run(self) -> int:
+        """Work until `stop` is called; blocks. Returns how many hosts it did not wait for.
+
+        Their orders are stored step by step: the next worker goes on with them.
+        """
         helpers = [
             threading.Thread(target=run, name=run.__name__, daemon=True)
             for run in (self._listen, self._keep, self._reconcile)
@@ -58,12 +63,21 @@ class Worker:
         if not self._rolled_over():
             threading.Thread(target=self._roll_over_later, daemon=True).start()
         log.info("worker started", extra={"threads": self._threads, "freed": len(freed)})
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="order") as pool:
-            while not self._stop.is_set():
-                self._round(pool)
-            self._let_go()
-            log.info("worker stopping", extra={"under_way": len(self._held)})
-        log.info("worker stopped")
+        pool = ThreadPoolExecutor(self._threads, thread_name_prefix="order")
+        while not self._stop.is_set():
+            self._round(pool)
+        return self._end(pool)
+
+    def _end(self, pool: ThreadPoolExecutor) -> int:
+        """Wait for what is under way, as long as patience lasts."""
+        self._let_go()
+        pool.shutdown(wait=False)
+        with self._lock:
+            held = dict(self._held)
+        log.info("worker stopping", extra={"under_way": len(held)})
+        left = [held[future].hostname for future in wait(held, self._patience).not_done]
+        log.info("worker stopped", extra={"left_to_the_next": left})
+        return len(left)
 
     def stop(self) -> None:
         """Claim nothing more; work under way is ended first."""

@@ -86,6 +86,10 @@ class Installation:
         """How many orders are stored and not ended."""
         return self._count(Order)
 
+    def certificates(self) -> int:
+        """How many certificates are stored."""
+        return self._count(Certificate)
+
     def hosts(self) -> int:
         """How many virtual hosts there are, tombstones too."""
         return self._count(VirtualHost)
