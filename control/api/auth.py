@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from datetime import timedelta
@@ -50,7 +51,7 @@ def authenticate() -> None:
     g.token = token.name
     wait = buckets.take(token.name, time.monotonic())
     if wait:
-        raise TooMany(max(1, round(wait)))
+        raise TooMany(math.ceil(wait))
     if token.read_only and request.method not in READS:
         abort(403, f"token {token.name} may only read")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import threading
 import time
 from datetime import datetime, timedelta
@@ -331,10 +332,24 @@ class TestTokens:
     def test_one_that_asks_too_often_is_told_when_to_come_back(
         self, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(auth, "buckets", auth.Buckets(per_second=0.5, burst=2))
+        monkeypatch.setattr(auth, "buckets", auth.Buckets(per_second=0.01, burst=2))
         assert [client.get(HOSTS).status_code for _ in range(3)] == [200, 200, 429]
         answer = client.get(HOSTS)
-        assert 1 <= int(answer.headers["Retry-After"]) <= 2
+        seconds = int(answer.headers["Retry-After"])
+        assert 1 <= seconds <= 100
+        assert answer.json["code"] == 429
+        assert f"try again in {seconds} s" in answer.json["message"]
+
+    @pytest.mark.parametrize("per_second", [0.3, 0.7, 3.0])
+    def test_the_time_that_is_told_is_enough_and_others_are_not_held_up(
+        self, per_second: float
+    ) -> None:
+        buckets = auth.Buckets(per_second, burst=5)
+        assert [buckets.take("one", 0.0) for _ in range(5)] == [0.0] * 5
+        wait = buckets.take("one", 0.0)
+        assert buckets.take("one", wait * 0.9) > 0
+        assert buckets.take("two", 0.0) == 0
+        assert buckets.take("one", float(math.ceil(wait))) == 0
 
 
 class TestList:
