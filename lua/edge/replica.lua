@@ -134,6 +134,7 @@ local function apply(red, changes, adopting)
 end
 
 --- Apply everything above `from`, batch by batch; `each` sees every change. The last revision, or nil, error.
+--- Only behind a full batch is there more to read: what comes after has a message of its own.
 local function apply_from(red, changes, from, adopting, each)
   while #changes > 0 do
     local ok, err = apply(red, changes, adopting)
@@ -144,6 +145,9 @@ local function apply_from(red, changes, from, adopting, each)
       each(change)
     end
     from = changes[#changes].rev
+    if #changes < feed.BATCH then
+      break
+    end
     local answers
     answers, err = redis.pipeline(red, { feed.changes_after(from) })
     changes = answers and feed.changes(answers[1])

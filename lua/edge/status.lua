@@ -23,7 +23,7 @@ local function sync_age()
   return last and ngx.now() - last or -1
 end
 
---- Alive, and how far along: 200 whenever a worker can answer.
+--- Alive, and how far along, which worker answers and which one follows Redis: 200 whenever a worker can answer.
 function _M.health()
   return answer({
     status = "ok",
@@ -32,6 +32,8 @@ function _M.health()
     epoch = state:get("epoch"),
     alarm = state:get("alarm"),
     sync_age_seconds = sync_age(),
+    worker = ngx.worker.pid(),
+    syncer = state:get("syncer"),
   })
 end
 

@@ -50,13 +50,22 @@ local function subscribe()
   return red
 end
 
---- Wait for a message or the next poll; nil and the error when the connection is gone.
+--- Whether a message tells of a revision that was applied with an earlier one.
+local function is_old(message)
+  local revision = type(message) == "table" and tonumber(message[3])
+  return revision ~= nil and revision <= (state:get("applied") or 0)
+end
+
+--- Wait for news or the next poll; nil and the error when the connection is gone.
 local function wait(subscriber)
-  local message, err = subscriber:read_reply()
-  if message or err == "timeout" then
-    return true
-  end
-  return nil, err
+  local next_poll = ngx.now() + POLL_MS / 1000
+  repeat
+    local message, err = subscriber:read_reply()
+    if not message then
+      return err == "timeout" or nil, err
+    end
+  until not is_old(message) or ngx.now() >= next_poll
+  return true
 end
 
 --- Follow on two connections until one fails, the worker ends, the lease is lost, or `until_time`.
