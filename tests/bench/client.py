@@ -1,4 +1,4 @@
-"""The TLS client of tests and measurements: `handshakes.c`, compiled when it has changed, and what it reports."""
+"""The TLS client of tests and measurements: `handshakes.c`, and what it reports; C files compiled when they changed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("handshakes.c")
-BINARY = Path(__file__).resolve().parents[2] / "var" / "bench" / "handshakes"
+BINARIES = Path(__file__).resolve().parents[2] / "var" / "bench"
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,14 @@ class Run:
     seconds: float
 
 
-def binary() -> Path:
-    """The compiled client."""
-    if not BINARY.exists() or BINARY.stat().st_mtime < SOURCE.stat().st_mtime:
-        BINARY.parent.mkdir(parents=True, exist_ok=True)
-        argv = ["gcc", "-O2", "-pthread", "-o", str(BINARY), str(SOURCE), "-lssl", "-lcrypto"]
-        subprocess.run(argv, check=True)
-    return BINARY
+def compiled(source: Path) -> Path:
+    """The program of one C file that uses OpenSSL and threads."""
+    program = BINARIES / source.stem
+    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+        program.parent.mkdir(parents=True, exist_ok=True)
+        flags = ["-O2", "-D_GNU_SOURCE", "-pthread", "-lssl", "-lcrypto"]
+        subprocess.run(["gcc", "-o", str(program), str(source), *flags], check=True)
+    return program
 
 
 class Load:
@@ -50,7 +51,7 @@ class Load:
         seconds: float = 0,
         core: int | None = None,
     ) -> None:
-        words = [binary(), port, version, threads, count, mode, name, hosts, rate, seconds]
+        words = [compiled(SOURCE), port, version, threads, count, mode, name, hosts, rate, seconds]
         pinned = [] if core is None else ["taskset", "-c", str(core)]
         self.process = subprocess.Popen(
             [*pinned, *map(str, words)], stdout=subprocess.PIPE, text=True

@@ -44,6 +44,13 @@ def _status(block: bytes) -> int:
     return int(block[2:5])
 
 
+def opening(path: str, authority: str) -> bytes:
+    """What a client says first: preface, empty SETTINGS, one GET."""
+    fields = {":method": "GET", ":scheme": "https", ":path": path, ":authority": authority}
+    block = b"".join(_literal(name, value) for name, value in fields.items())
+    return PREFACE + _frame(SETTINGS, 0, 0) + _frame(HEADERS, 0x5, 1, block)
+
+
 @dataclass
 class Conversation:
     """Streams one after another on one connection."""

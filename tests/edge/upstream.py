@@ -31,12 +31,18 @@ class _Echo(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: a client that goes away is no news."""
+
+
 class Echo:
     """The echo on a port, in a thread."""
 
     def __init__(self, port: int) -> None:
-        self.server = ThreadingHTTPServer(("127.0.0.1", port), _Echo)
-        self.server.daemon_threads = True
+        self.server = _Server(("127.0.0.1", port), _Echo)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def stop(self) -> None:
