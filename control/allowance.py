@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -86,15 +86,18 @@ def note_answer(plane: Plane, directory_url: str, problem: AuthorityError | None
     """Remember since when a CA has been down; any answer of it ends that, and who waited is due."""
     away = problem is not None and problem.reason in AWAY
     with plane.database.reading() as session:
-        account = session.get(Account, directory_url)
-        if account is None or (account.down_since is not None) == away:
-            return
+        known = session.execute(_DOWN_SINCE, {"directory": directory_url}).first()
+    if known is None or (known.down_since is not None) == away:
+        return
     now = plane.clock()
     with plane.database.writing() as session:
         session.get_one(Account, directory_url).down_since = now if away else None
         if not away:
             waited = (VirtualHost.error_reason.in_(AWAY), VirtualHost.due_at > now)
             session.execute(update(VirtualHost).where(*waited).values(due_at=now))
+
+
+_DOWN_SINCE = select(Account.down_since).where(Account.directory_url == bindparam("directory"))
 
 
 def away_since(session: Session, host: VirtualHost) -> datetime | None:

@@ -136,7 +136,7 @@ def free_dead(database: Database, is_dead: Callable[[str], bool]) -> Sequence[st
 def owned(database: Database, held: Claim) -> Iterator[tuple[Session, VirtualHost]]:
     """A write transaction on a claimed host; Lost when the claim does not hold any more."""
     with database.writing() as session:
-        host = locked(session, VirtualHost.id == held.host_id)
+        host = locked(session, host_id=held.host_id)
         if host is None or host.lease != held.lease or host.deleted_at is not None:
             raise Lost(held.hostname)
         yield session, host

@@ -14,10 +14,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from sqlalchemy import CursorResult, Table, bindparam, exists, update
 from sqlalchemy.exc import IntegrityError
 
 from control import ports, sealing
@@ -67,6 +68,7 @@ class _Started:
     key: ec.EllipticCurvePrivateKey
     spki: str
     replaces: str | None
+    stored: Account | None
 
 
 def issue(plane: Plane, held: Claim, runtime: RuntimeSettings) -> None:
@@ -96,7 +98,7 @@ def _issue(plane: Plane, held: Claim, runtime: RuntimeSettings, started: _Starte
         runtime,
         started,
         plane.authority(started.directory_url),
-        account_at(plane, started.directory_url, runtime.acme_email),
+        account_at(plane, started.directory_url, runtime.acme_email, started.stored),
         Remembering(plane.resolver),
     )
     order = _order(work)
@@ -133,7 +135,9 @@ def _start(plane: Plane, held: Claim, runtime: RuntimeSettings) -> _Started:
             )
         else:
             key = open_key(plane, host.hostname, order.spki, order.sealed_key)
-        return _Started(order.directory_url, order.url, key, order.spki, _replaced(host, order))
+        stored = session.get(Account, order.directory_url)
+        replaces = _replaced(host, order)
+        return _Started(order.directory_url, order.url, key, order.spki, replaces, stored)
 
 
 def _replaced(host: VirtualHost, order: Order) -> str | None:
@@ -155,13 +159,18 @@ def open_key(plane: Plane, hostname: str, spki: str, sealed: str) -> ec.Elliptic
     return key
 
 
-def account_at(plane: Plane, directory_url: str, email: str | None) -> ports.Account:
-    """Our account at a CA: its key stored before the CA hears of it, registered if it is not yet."""
-    account = _stored_account(plane, directory_url)
+def account_at(
+    plane: Plane, directory_url: str, email: str | None, stored: Account | None = None
+) -> ports.Account:
+    """Our account at a CA: its key stored before the CA hears of it, registered if it is not yet.
+
+    `stored` is its row, where that was read just now.
+    """
+    account = _opened(plane, stored or _stored_account(plane, directory_url))
     if account.uri:
         return account
     with _registering:
-        account = _stored_account(plane, directory_url)
+        account = _opened(plane, _stored_account(plane, directory_url))
         if account.uri:
             return account
         kid, secret = plane.settings.acme_eab_kid, plane.settings.acme_eab_hmac_key
@@ -173,31 +182,37 @@ def account_at(plane: Plane, directory_url: str, email: str | None) -> ports.Acc
         return registered
 
 
-def _stored_account(plane: Plane, directory_url: str) -> ports.Account:
-    purpose = sealing.for_account(directory_url)
+def _stored_account(plane: Plane, directory_url: str) -> Account:
+    """The account's row, made with a new key if there is none."""
     with plane.database.reading() as session:
         stored = session.get(Account, directory_url)
-    if stored is None:
-        key = new_key().private_bytes(
-            serialization.Encoding.DER,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        stored = Account(
-            directory_url=directory_url,
-            sealed_key=plane.keyring.seal(key, purpose),
-            created_at=plane.clock(),
-        )
-        try:
-            with plane.database.writing() as session:
-                session.add(stored)
-        except IntegrityError:
-            return _stored_account(plane, directory_url)
+    if stored is not None:
+        return stored
+    key = new_key().private_bytes(
+        serialization.Encoding.DER,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    made = Account(
+        directory_url=directory_url,
+        sealed_key=plane.keyring.seal(key, sealing.for_account(directory_url)),
+        created_at=plane.clock(),
+    )
     try:
-        opened = plane.keyring.open(stored.sealed_key, purpose)
+        with plane.database.writing() as session:
+            session.add(made)
+    except IntegrityError:
+        return _stored_account(plane, directory_url)
+    return made
+
+
+def _opened(plane: Plane, stored: Account) -> ports.Account:
+    """The account with its key in the clear; AuthorityError `key_unopenable`."""
+    try:
+        key = plane.keyring.open(stored.sealed_key, sealing.for_account(stored.directory_url))
     except sealing.CannotOpen as problem:
         raise AuthorityError("key_unopenable", str(problem)) from problem
-    return ports.Account(directory_url, opened, stored.uri)
+    return ports.Account(stored.directory_url, key, stored.uri)
 
 
 def _forget_account(plane: Plane, directory_url: str) -> None:
@@ -229,9 +244,34 @@ def _order(work: _Work) -> ports.Order:
             work.account, held.hostname, profile=work.runtime.acme_profile, replaces=replaces
         ),
     )
-    with owned(plane.database, held) as (_, host):
-        _own_order(host, started).url = order.url
+    _remember_url(plane, held, started, order.url)
     return order
+
+
+def _remember_url(plane: Plane, held: Claim, started: _Started, url: str) -> None:
+    """Store it before it is used: one statement while all is as it was, else the reason why not."""
+    ours = {"of": held.host_id, "begun": started.spki, "under": held.lease, "at": url}
+    with plane.database.writing() as session:
+        if cast(CursorResult[Any], session.execute(_REMEMBER_URL, ours)).rowcount:
+            return
+    with owned(plane.database, held) as (_, host):
+        _own_order(host, started).url = url
+
+
+_ORDERS, _HOSTS = cast(Table, Order.__table__), cast(Table, VirtualHost.__table__)
+_REMEMBER_URL = (
+    update(_ORDERS)
+    .where(
+        _ORDERS.c.virtual_host_id == bindparam("of"),
+        _ORDERS.c.spki == bindparam("begun"),
+        exists().where(
+            _HOSTS.c.id == bindparam("of"),
+            _HOSTS.c.lease == bindparam("under"),
+            _HOSTS.c.deleted_at.is_(None),
+        ),
+    )
+    .values(url=bindparam("at"))
+)
 
 
 def _without_replaces_if_needed(started: _Started, order: Callable[[str | None], Result]) -> Result:

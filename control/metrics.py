@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Insert, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -36,16 +37,26 @@ def count_issuance(session: Session, seconds: float) -> None:
 
 
 def _add(session: Session, amounts: Sequence[tuple[str, str, float]]) -> None:
-    """One statement; two workers may begin the same counter at the same moment."""
-    insert = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    """In one order, since two workers may add to the same counters at the same moment."""
     rows = [{"name": name, "label": label, "value": value} for name, label, value in amounts]
-    statement = insert.insert(Counter).values(rows)
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=["name", "label"],
-            set_={"value": Counter.value + statement.excluded.value},
-        )
+    session.execute(_ADD[session.get_bind().dialect.name], sorted(rows, key=_which))
+
+
+def _which(row: Mapping[str, Any]) -> tuple[str, str]:
+    return row["name"], row["label"]
+
+
+def _adding(dialect: Any) -> Insert:
+    """The statement that adds to a counter or begins it; built once for each kind of database."""
+    statement = dialect.insert(Counter.__table__)
+    added: Insert = statement.on_conflict_do_update(
+        index_elements=["name", "label"],
+        set_={"value": Counter.__table__.c.value + statement.excluded.value},
     )
+    return added
+
+
+_ADD = {"postgresql": _adding(postgresql), "sqlite": _adding(sqlite)}
 
 
 def text(plane: Plane) -> str:

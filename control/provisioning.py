@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
@@ -15,6 +16,7 @@ from control.inspection import NotFit
 from control.issuance import issue
 from control.metrics import ISSUANCES, count
 from control.models import Certificate, RuntimeSettings, VirtualHost
+from control.models.runtime import load
 from control.plane import Plane, record
 from control.ports import (
     AuthorityError,
@@ -24,7 +26,15 @@ from control.ports import (
     RenewalInfo,
     StoreUnavailable,
 )
-from control.publishing import NotApplied, Published, known_epoch, publish, wait_applied
+from control.publishing import (
+    NotApplied,
+    Published,
+    give,
+    looked,
+    publish,
+    read,
+    wait_applied,
+)
 from control.sealing import KeyringError
 
 SOON = timedelta(seconds=2)
@@ -61,19 +71,45 @@ def give_up(plane: Plane, held: Claim, problem: Exception) -> None:
         _failed(plane, held, "internal", fault)
 
 
-def _run(plane: Plane, held: Claim) -> None:
-    runtime = plane.runtime()
-    if _look(plane, held).status == "failed":
+@dataclass
+class _Run:
+    """One claimed host on its way: what is set, the record as it was last read, what edges were given."""
+
+    plane: Plane
+    held: Claim
+    runtime: RuntimeSettings
+    host: VirtualHost
+    published: Published | None = None
+
+    def seen(self, host: VirtualHost) -> None:
+        """Go on with this state of the record; Lost when it is not ours any more."""
+        if host.lease != self.held.lease or host.deleted_at is not None:
+            raise Lost(self.held.hostname)
+        self.host = host
+
+
+def _begin(plane: Plane, held: Claim) -> _Run:
+    """What is set and the record, read together; a failed one is tried again."""
+    with plane.database.reading() as session:
+        run = _Run(plane, held, load(session, plane.settings), looked(session, held.host_id))
+    run.seen(run.host)
+    if run.host.status == "failed":
         with owned(plane.database, held) as (_, host):
             host.retry(plane.clock())
+        run.seen(host)
+    return run
+
+
+def _run(plane: Plane, held: Claim) -> None:
+    run = _begin(plane, held)
     step = "bootstrap"
     try:
         for step, do in _STEPS:  # noqa: B007 # the step that raised is told below
-            do(plane, held, runtime)
+            do(run)
     except Waiting as wait:
         _wait(plane, held, step, wait)
     except (NotApplied, StoreUnavailable, PublishRefused) as problem:
-        until = plane.clock() + _patience(plane, held)
+        until = plane.clock() + _patience(run)
         _wait(plane, held, step, Waiting(problem.reason, problem.detail, until))
     except Exhausted as limit:
         _wait(plane, held, step, Waiting("limit_reserved", str(limit), limit.until))
@@ -81,50 +117,50 @@ def _run(plane: Plane, held: Claim) -> None:
         _failed(plane, held, step, problem)
 
 
-def _patience(plane: Plane, held: Claim) -> timedelta:
+def _patience(run: _Run) -> timedelta:
     """How soon to look again for edges or Redis: soon at first, more slowly the longer it lasts."""
-    waited = (plane.clock() - _look(plane, held).updated_at) / 4
-    return min(max(waited, SOON), LATER)
+    with run.plane.database.reading() as session:
+        waited = run.plane.clock() - looked(session, run.held.host_id).updated_at
+    return min(max(waited / 4, SOON), LATER)
 
 
-def _bootstrap(plane: Plane, held: Claim, runtime: RuntimeSettings) -> None:
+def _bootstrap(run: _Run) -> None:
     """Edges know the name, so that port 80 answers for it; no order is spent while no edge lives.
 
     A new host whose order can begin at once is published with its first challenge instead.
     """
-    absent = runtime.edge_enabled and not plane.store.edges()
-    new = _look(plane, held).revision == 0
-    if absent or not (new and runtime.acme_enabled):
-        _publish(plane, held, runtime)
+    absent = run.runtime.edge_enabled and not run.plane.store.edges()
+    if absent or not (run.host.revision == 0 and run.runtime.acme_enabled):
+        _publish(run)
     if absent:
         raise NotApplied("edge_absent", "no edge has sent a heartbeat in the last 30 s")
 
 
-def _issue(plane: Plane, held: Claim, runtime: RuntimeSettings) -> None:
-    if _wants_certificate(plane, held, runtime):
-        issue(plane, held, runtime)
+def _issue(run: _Run) -> None:
+    if _wants_certificate(run):
+        issue(run.plane, run.held, run.runtime)
 
 
-def _publish(plane: Plane, held: Claim, runtime: RuntimeSettings) -> None:
+def _publish(run: _Run) -> None:
     """Give edges what they have not been given; tokens of answered challenges go with it."""
-    host = _look(plane, held)
-    done = [] if host.order else host.tokens
-    if host.published < host.change or done:
-        publish(plane, host.id, forget=done)
+    found = read(run.plane, run.held.host_id)
+    run.seen(found.host)
+    done = [] if run.host.order else run.host.tokens
+    run.published = Published(found.epoch, run.host.revision)
+    if run.host.published < run.host.change or done:
+        run.published = give(run.plane, found, forget=done)
 
 
-def _served(plane: Plane, held: Claim, runtime: RuntimeSettings) -> None:
+def _served(run: _Run) -> None:
     """`ready` once every live edge has applied the last revision and refuses nothing of it."""
     for _ in range(ROUNDS):
-        host = _look(plane, held)
-        if runtime.edge_enabled:
-            with plane.database.reading() as session:
-                epoch = known_epoch(session)
-            _require_taken(host, wait_applied(plane, Published(epoch, host.revision)))
-        if _succeed(plane, held, runtime, host.change):
+        if run.runtime.edge_enabled and run.published is not None:
+            _require_taken(run.host, wait_applied(run.plane, run.published))
+        if _succeed(run.plane, run.held, run.runtime, run.host.change):
             return
-        _publish(plane, held, runtime)
-    raise Waiting("edge_lagging", "it changes faster than it is published", plane.clock() + SOON)
+        _publish(run)
+    until = run.plane.clock() + SOON
+    raise Waiting("edge_lagging", "it changes faster than it is published", until)
 
 
 def _require_taken(host: VirtualHost, edges: Sequence[EdgeReport]) -> None:
@@ -135,7 +171,7 @@ def _require_taken(host: VirtualHost, edges: Sequence[EdgeReport]) -> None:
         raise PortError("edge_refused", words)
 
 
-_STEPS: tuple[tuple[str, Callable[[Plane, Claim, RuntimeSettings], None]], ...] = (
+_STEPS: tuple[tuple[str, Callable[[_Run], None]], ...] = (
     ("bootstrap", _bootstrap),
     ("issue", _issue),
     ("publish", _publish),
@@ -143,22 +179,11 @@ _STEPS: tuple[tuple[str, Callable[[Plane, Claim, RuntimeSettings], None]], ...] 
 )
 
 
-def _look(plane: Plane, held: Claim) -> VirtualHost:
-    """The record as it is now, to be read only."""
-    with plane.database.reading() as session:
-        host = session.get_one(VirtualHost, held.host_id)
-        if host.lease != held.lease or host.deleted_at is not None:
-            raise Lost(held.hostname)
-        _ = host.order
-        return host
-
-
-def _wants_certificate(plane: Plane, held: Claim, runtime: RuntimeSettings) -> bool:
+def _wants_certificate(run: _Run) -> bool:
     """Whether an order is to be made, or one under way to be ended."""
-    host = _look(plane, held)
-    certificate = host.certificate
-    if not runtime.acme_enabled:
-        if certificate is None and runtime.edge_enabled:
+    host, certificate = run.host, run.host.certificate
+    if not run.runtime.acme_enabled:
+        if certificate is None and run.runtime.edge_enabled:
             raise Waiting("certificate_absent", "issuance is switched off", None)
         return False
     if certificate is None or host.renew_requested:
@@ -167,7 +192,7 @@ def _wants_certificate(plane: Plane, held: Claim, runtime: RuntimeSettings) -> b
         return False
     if host.order is not None:
         return True
-    return renew_at(plane, held, certificate, runtime) <= plane.clock()
+    return renew_at(run.plane, run.held, certificate, run.runtime) <= run.plane.clock()
 
 
 def renew_at(

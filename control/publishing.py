@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import BigInteger, BindParameter, Table, bindparam, case, func, select, update
 from sqlalchemy.orm import Session
 
-from control.models import Certificate, EdgeState, VirtualHost, locked
+from control.models import Certificate, EdgeState, VirtualHost
 from control.plane import Plane
 from control.ports import Challenge, EdgeCertificate, EdgeHost, EdgeReport, PortError
 
@@ -27,6 +28,15 @@ class Published:
 
     epoch: str
     revision: int
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A record and what the truth knew of the copy when it was read: epoch and highest revision."""
+
+    host: VirtualHost
+    epoch: str
+    at_least: int
 
 
 def edge_host(host: VirtualHost) -> EdgeHost:
@@ -73,9 +83,21 @@ def last_revision(session: Session) -> int:
 
 
 def _epoch_and_revision(session: Session) -> tuple[str, int]:
-    highest = select(func.max(VirtualHost.revision)).scalar_subquery()
-    row = session.execute(select(EdgeState.epoch, EdgeState.floor, highest)).first()
+    row = session.execute(_EPOCH_AND_REVISION).first()
     return (row[0], max(row[1], row[2] or 0)) if row else ("", 0)
+
+
+def read(plane: Plane, host_id: int) -> Committed:
+    """The record as it is committed now."""
+    with plane.database.reading() as session:
+        host = looked(session, host_id)
+        _ = host.domains
+        return Committed(host, *_epoch_and_revision(session))
+
+
+def looked(session: Session, host_id: int) -> VirtualHost:
+    """The record by its id, with certificate and order."""
+    return session.scalars(_RECORD, {"sought": host_id}).one()
 
 
 def publish(
@@ -86,41 +108,62 @@ def publish(
     forget: Sequence[str] = (),
 ) -> Published:
     """Give edges the record as it is committed now. Raises StoreUnavailable, PublishRefused."""
-    with plane.database.reading() as session:
-        host = edge_host(session.get_one(VirtualHost, host_id))
-        epoch, at_least = _epoch_and_revision(session)
+    return give(plane, read(plane, host_id), challenges=challenges, forget=forget)
+
+
+def give(
+    plane: Plane,
+    found: Committed,
+    *,
+    challenges: Sequence[Challenge] = (),
+    forget: Sequence[str] = (),
+) -> Published:
+    """Give edges a record that was read just now. Raises StoreUnavailable, PublishRefused."""
+    host = edge_host(found.host)
     revision = plane.store.publish(
-        host, epoch=epoch, at_least=at_least, challenges=challenges, forget=forget
+        host, epoch=found.epoch, at_least=found.at_least, challenges=challenges, forget=forget
     )
     with plane.database.writing() as session:
-        note_published(session, host_id, host.change, revision)
+        given = {"sought": found.host.id, "given": host.change, "under": revision}
+        session.execute(_NOTE, given)
         if challenges or forget:
-            _note_tokens(session, host_id, [c.token for c in challenges], forget)
-    return Published(epoch, revision)
-
-
-def note_published(session: Session, host_id: int, change: int, revision: int) -> None:
-    """Remember what edges were given; an answer that comes late takes nothing back."""
-    session.execute(
-        update(VirtualHost)
-        .where(VirtualHost.id == host_id)
-        .values(
-            revision=case((VirtualHost.revision < revision, revision), else_=VirtualHost.revision),
-            published=case((VirtualHost.published < change, change), else_=VirtualHost.published),
-            unpublished_since=case(
-                (VirtualHost.change > change, VirtualHost.unpublished_since), else_=None
-            ),
-        )
-    )
+            _note_tokens(session, found.host.id, [c.token for c in challenges], forget)
+    return Published(found.epoch, revision)
 
 
 def _note_tokens(
     session: Session, host_id: int, given: Sequence[str], forgotten: Sequence[str]
 ) -> None:
-    """Which challenges edges may still hold; one noted too late ends by itself within the hour."""
-    host = locked(session, VirtualHost.id == host_id)
-    if host is not None:
-        host.tokens = sorted({*host.tokens, *given} - set(forgotten))
+    """Which challenges edges may still hold; one noted too late ends by itself within the hour.
+
+    The row is ours since `_NOTE`.
+    """
+    known = session.scalar(_TOKENS, {"sought": host_id})
+    if known is not None:
+        tokens = sorted({*known, *given} - set(forgotten))
+        session.execute(_SET_TOKENS, {"sought": host_id, "held": tokens})
+
+
+# Built once: putting a statement together costs more than running it.
+_HOSTS = cast(Table, VirtualHost.__table__)
+_SOUGHT: BindParameter[int] = bindparam("sought")
+_EPOCH_AND_REVISION = select(
+    EdgeState.epoch, EdgeState.floor, select(func.max(VirtualHost.revision)).scalar_subquery()
+)
+_RECORD = select(VirtualHost).where(VirtualHost.id == _SOUGHT)
+_TOKENS = select(_HOSTS.c.tokens).where(_HOSTS.c.id == _SOUGHT)
+_SET_TOKENS = update(_HOSTS).where(_HOSTS.c.id == _SOUGHT).values(tokens=bindparam("held"))
+_GIVEN, _UNDER = bindparam("given", type_=BigInteger()), bindparam("under", type_=BigInteger())
+_NOTE = (
+    update(_HOSTS)
+    .where(_HOSTS.c.id == _SOUGHT)
+    .values(
+        revision=case((_HOSTS.c.revision < _UNDER, _UNDER), else_=_HOSTS.c.revision),
+        published=case((_HOSTS.c.published < _GIVEN, _GIVEN), else_=_HOSTS.c.published),
+        unpublished_since=case((_HOSTS.c.change > _GIVEN, _HOSTS.c.unpublished_since), else_=None),
+    )
+)
+"""Remember what edges were given; an answer that comes late takes nothing back."""
 
 
 def applied(edges: Sequence[EdgeReport], wanted: Published) -> bool:

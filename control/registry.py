@@ -121,7 +121,7 @@ def put(
     parse(plane, name)
     with plane.database.writing() as session:
         now = plane.clock()
-        host = locked(session, VirtualHost.hostname == name)
+        host = locked(session, hostname=name)
         created = host is None or host.deleted_at is not None
         if host is None:
             host = VirtualHost.create(name, now)
@@ -161,7 +161,7 @@ def ensure_primary(plane: Plane) -> None:
         ):
             former.kind = "tenant"
             former.changed(now)
-        host = locked(session, VirtualHost.hostname == name)
+        host = locked(session, hostname=name)
         if host is None:
             session.add(VirtualHost.create(name, now, kind="primary"))
         elif host.deleted_at is not None:
@@ -306,7 +306,7 @@ def configure(plane: Plane, changes: dict[str, Any], who: Who) -> RuntimeSetting
 def _doing(plane: Plane, name: str, who: Who) -> Iterator[Deed]:
     """A transaction on one live record; afterwards edges and worker are told what is new for them."""
     with plane.database.writing() as session:
-        host = locked(session, VirtualHost.hostname == name)
+        host = locked(session, hostname=name)
         if host is None or host.deleted_at is not None:
             raise NoSuchHost(f"there is no virtual host {name}")
         deed = Deed(session, host, plane.clock(), who)

@@ -114,7 +114,7 @@ def _some_certificates(plane: Plane, kid: str) -> list[int]:
 
 
 def _seal_certificate(plane: Plane, session: Session, host_id: int, kid: str) -> int:
-    host = locked(session, VirtualHost.id == host_id)
+    host = locked(session, host_id=host_id)
     if host is None or host.certificate is None:
         return 0
     certificate = host.certificate

@@ -49,8 +49,11 @@ def first_values(settings: Settings) -> RuntimeSettings:
 def load(session: Session, settings: Settings) -> RuntimeSettings:
     """What holds now."""
     names = {field.name for field in fields(RuntimeSettings)}
-    stored = {row.name: row.value for row in session.scalars(select(Setting)) if row.name in names}
+    stored = {row.name: row.value for row in session.execute(_STORED) if row.name in names}
     return replace(first_values(settings), **stored)
+
+
+_STORED = select(Setting.name, Setting.value)
 
 
 def store(session: Session, changes: dict[str, Any]) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, ForeignKey, Index, select, text
-from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+from sqlalchemy import BigInteger, ForeignKey, Index, Select, bindparam, select, text
+from sqlalchemy.orm import InstrumentedAttribute, Mapped, Session, mapped_column, relationship
 
 from control import reasons
 from control.models.certificate import Certificate, Order
@@ -340,13 +340,28 @@ class VirtualHost(Record):
         self.next_attempt_at = None
 
 
-def locked(session: Session, *conditions: ColumnElement[bool]) -> VirtualHost | None:
-    """The one record that meets the conditions, which nobody else changes until this transaction ends.
+def locked(
+    session: Session, *, host_id: int | None = None, hostname: str | None = None
+) -> VirtualHost | None:
+    """The one record of that id or hostname, which nobody else changes until this transaction ends.
 
     Locked first and read afterwards: PostgreSQL answers a locking read that had to wait with the new
     row, but with the joined rows (certificate, order) of before the wait.
     """
+    lock, read = (_LOCK_ID, _READ_ID) if hostname is None else (_LOCK_NAME, _READ_NAME)
+    which = {"sought": host_id if hostname is None else hostname}
     if session.get_bind().dialect.name == "postgresql":
-        session.execute(select(VirtualHost.id).where(*conditions).with_for_update())
-    statement = select(VirtualHost).where(*conditions)
-    return session.scalar(statement.execution_options(populate_existing=True))
+        session.execute(lock, which)
+    found: VirtualHost | None = session.scalar(read, which)
+    return found
+
+
+def _by(column: InstrumentedAttribute[Any]) -> tuple[Select[Any], Select[Any]]:
+    """The statements of `locked`, built once: putting them together costs as much as running them."""
+    sought = column == bindparam("sought")
+    read = select(VirtualHost).where(sought).execution_options(populate_existing=True)
+    return select(VirtualHost.id).where(sought).with_for_update(), read
+
+
+_LOCK_ID, _READ_ID = _by(VirtualHost.id)
+_LOCK_NAME, _READ_NAME = _by(VirtualHost.hostname)

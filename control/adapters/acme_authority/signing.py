@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any
 
 from acme import jws, messages
@@ -30,8 +31,8 @@ class Signer:
 
     @classmethod
     def of(cls, account: Account) -> Signer:
-        """The signer of an account."""
-        return cls(account.key, account.uri)
+        """The signer of an account; the last few are remembered, since reading a key costs as much as signing."""
+        return _signer(account.key, account.uri)
 
     def sign(self, payload: bytes, url: str, nonce: bytes | None) -> str:
         """The flattened JWS of `payload` for `url` (RFC 8555 §6.2); empty payload is POST-as-GET."""
@@ -57,3 +58,8 @@ class Signer:
         """The body that answers the HTTP-01 challenge with `token` (RFC 8555 §8.1)."""
         thumbprint = b64encode(self._jwk.thumbprint(hash_function=hashes.SHA256))
         return f"{token}.{thumbprint.decode()}"
+
+
+@lru_cache(maxsize=4)
+def _signer(key: bytes, uri: str) -> Signer:
+    return Signer(key, uri)
