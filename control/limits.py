@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
+from typing import TYPE_CHECKING
 
-import tldextract
+if TYPE_CHECKING:
+    import tldextract
 
 Table = Mapping[str, tuple["Limit", ...]]
 """The limits of each CA by the URL of its directory; a CA that is not in it has none."""
@@ -112,6 +114,8 @@ def table(directory_url: str, given: str | None) -> Table:
 @cache
 def _suffixes() -> tldextract.TLDExtract:
     """The public suffix list that the library carries, private section included; no network, no cache."""
+    import tldextract  # it brings requests along, which nothing else here needs
+
     return tldextract.TLDExtract(
         suffix_list_urls=(), cache_dir=None, include_psl_private_domains=True
     )

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 
-from control.adapters.acme_authority import AcmeAuthority
 from control.adapters.dns_resolver import DnsResolver, PortProbe
 from control.adapters.redis_edge import RedisEdgeStore
 from control.adapters.redis_edge import connect as connect_redis
@@ -28,6 +27,10 @@ def connect(settings: Settings, clock: Callable[[], datetime]) -> Plane:
     def authority(directory_url: str) -> CertificateAuthority:
         with lock:
             if directory_url not in authorities:
+                from control.adapters.acme_authority import (
+                    AcmeAuthority,  # 0.2 s, for who asks a CA
+                )
+
                 authorities[directory_url] = AcmeAuthority(directory_url, ca_bundle=bundle)
             return authorities[directory_url]
 

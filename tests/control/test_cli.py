@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from control import registry, sealing
 from control.certificates import check, load_key
-from control.cli import main
+from control.cli import ABOUT, commands, main
 from control.registry import Who
 from control.settings import from_environment
 from control.wiring import connect
@@ -54,6 +58,40 @@ def edgectl(bare: Run) -> Run:
     assert bare("keyring", "add", "--kid", "k1").exit_code == 0
     assert bare("migrate").exit_code == 0
     return bare
+
+
+class TestHelp:
+    """What a terminal is told at once, and what that costs."""
+
+    def test_every_command_is_told_of_in_its_own_first_sentence(self, bare: Run) -> None:
+        sentences = {
+            name: inspect.cleandoc(command.callback.__doc__ or "")
+            .split("\n")[0]
+            .split("; after")[0]
+            for name, command in commands.main.commands.items()
+        }
+        assert sentences == ABOUT
+        result = bare("--help")
+        for name in ABOUT:
+            assert f"  {name} " in result.output
+
+    def test_help_imports_neither_database_nor_ca(self) -> None:
+        script = (
+            "import sys; from control.cli import main; main(['--help'], standalone_mode=False); "
+            "print(sorted({'sqlalchemy', 'redis', 'acme', 'flask'} & sys.modules.keys()))"
+        )
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+        assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+    def test_a_look_at_a_host_imports_no_ca(self, edgectl: Run, env: dict[str, str]) -> None:
+        script = (
+            "import sys; from control.cli import main; "
+            f"main(['explain', '{NAME}', '--edge', '127.0.0.1:1'], standalone_mode=False); "
+            "print(sorted({'acme', 'alembic', 'flask', 'structlog', 'tldextract'} & sys.modules.keys()))"
+        )
+        argv = [sys.executable, "-c", script]
+        done = subprocess.run(argv, env={**os.environ, **env}, capture_output=True, text=True)
+        assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
 class TestAtStart:

@@ -1,6 +1,7 @@
-"""edgectl: migrate, work, and look after tokens, hosts, keys and settings from a terminal.
+"""edgectl's commands: migrate, work, and look after tokens, hosts, keys and settings from a terminal.
 
 Longer than other modules because each command stands here whole: what it takes, does and prints.
+What only some commands need and takes long to import is imported by them.
 """
 
 from __future__ import annotations
@@ -32,16 +33,12 @@ from control import (
     inspection,
     registry,
     rotation,
-    schema,
     sealing,
 )
 from control import reconcile as reconciling
 from control import settings as environment
-from control.api import represent
-from control.api.schemas import HostSchema, SettingsSchema
 from control.database import Database, DatabaseUnavailable
 from control.hostname import InvalidHostname
-from control.log import configure
 from control.models import (
     DomainTaken,
     NotFailed,
@@ -56,7 +53,6 @@ from control.ports import PortError
 from control.registry import UNSET, NoSuchHost, Who, Wish
 from control.sealing import KeyringError
 from control.wiring import connect, handshakes
-from control.worker import Worker
 
 OURS = (
     DatabaseUnavailable, InvalidHostname, DomainTaken, NotFailed, OlderGeneration, OwnedElsewhere,
@@ -116,13 +112,9 @@ def _port_sentence(problem: PortError) -> str:
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for a script.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="modoboa-edge")
+@click.group()
 def main() -> None:
-    """Look after the control plane: who has which certificate.
-
-    Settings come from the environment (DATABASE_URL, REDIS_URL, EDGE_KEYRING, …).
-    """
+    """Every command; `control.cli` is what a terminal sees."""
 
 
 @main.command()
@@ -130,6 +122,8 @@ def main() -> None:
 @plainly
 def migrate(down_to: str | None) -> None:
     """Bring the database to this version's schema."""
+    from control import schema
+
     database = Database(read_settings().database_url)
     if down_to:
         schema.downgrade(database, down_to)
@@ -142,6 +136,9 @@ def migrate(down_to: str | None) -> None:
 @plainly
 def worker() -> None:
     """Issue, renew and publish until stopped; SIGTERM ends what is under way first, within a minute."""
+    from control.log import configure
+    from control.worker import Worker
+
     configure()
     connected = plane()
     connected.store.summary()
@@ -174,6 +171,7 @@ def api() -> None:
 def application() -> Any:
     """The WSGI application, for gunicorn."""
     from control.app import create_app
+    from control.log import configure
 
     configure()
     connected = plane()
@@ -611,6 +609,8 @@ def settings_set(assignments: tuple[str, ...]) -> None:
     given = dict(_assignment(text) for text in assignments)
     from marshmallow import ValidationError
 
+    from control.api.schemas import SettingsSchema
+
     try:
         changes = SettingsSchema().load(given)
     except ValidationError as problem:
@@ -673,6 +673,9 @@ def _follow(connected: Plane, hostname: str, seconds: float, *, quiet: bool) -> 
 
 
 def _shown(connected: Plane, record: VirtualHost) -> dict[str, Any]:
+    from control.api import represent
+    from control.api.schemas import HostSchema
+
     return cast(dict[str, Any], HostSchema().dump(represent.host(record, connected)))
 
 
