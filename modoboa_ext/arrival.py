@@ -62,10 +62,10 @@ FORMS = ("/accounts/login/", "/api/o/token/")
 def host(name: str, request: HttpRequest) -> hosts.Host:
     """What `name` is; the owner of the request's token, or its session, is looked up on the way."""
     found = credential(request.META.get("HTTP_AUTHORIZATION", "")) or filled_in(request)
-    if found:
+    if found and "\0" not in str(found[1]):
         return hosts.lookup(name, partial(read, *found))
     key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
-    if key and settings.SESSION_ENGINE == SESSIONS_IN_DATABASE:
+    if key and "\0" not in key and settings.SESSION_ENGINE == SESSIONS_IN_DATABASE:
         return hosts.lookup(name, partial(read_with_session, request, key))
     return hosts.lookup(name)
 
@@ -109,7 +109,7 @@ def subject_of(id_token: str) -> int:
     try:
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         return int(claims["sub"]) if int(claims["sub"]) < 2**31 else 0
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
         return 0
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import statistics
 import time
 from datetime import timedelta
+from urllib.parse import urlencode
 
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.sessions.models import Session
 from django.db import DatabaseError, connection
+from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.authtoken.models import Token
@@ -116,6 +119,41 @@ def carrying(kind: str, user):
         credential = f"Bearer {held(GLOBEX, user)[kind]}"
     client = browser(GLOBEX, authorization=credential)
     return lambda: client.get("/api/v2/account/me/", secure=True).status_code == 200
+
+
+def claims(text: str) -> str:
+    """An unsigned token with these claims."""
+    return f"Bearer a.{base64.urlsafe_b64encode(text.encode()).decode().rstrip('=')}.c"
+
+
+@pytest.mark.parametrize(
+    "credential",
+    [
+        claims('{"sub": Infinity}'),
+        claims('{"sub": "99999999999999999999"}'),
+        claims('{"sub": -1}'),
+        claims("[" * 5000),
+        claims("[]"),
+        "Bearer a.\xff.c",
+        "Bearer ..",
+        "Bearer",
+        "Token",
+        "Token " + "x" * 10_000,
+    ],
+    ids=range(10),
+)
+def test_a_broken_token_is_refused_and_no_more(town: Town, credential):
+    answer = browser(GLOBEX, authorization=credential).get("/api/v2/account/me/", secure=True)
+    assert answer.status_code in (400, 401)
+
+
+@pytest.mark.parametrize("field", ["username", "code", "refresh_token", None])
+def test_a_nul_in_a_form_or_a_cookie_does_not_hide_the_host(town: Town, field):
+    body = urlencode({field: "a\0b"} if field else {})
+    kind = "application/x-www-form-urlencoded"
+    request = RequestFactory().post("/api/o/token/", body, content_type=kind)
+    request.COOKIES["sessionid"] = "aaaaaaaaaa\0"
+    assert arrival.host(GLOBEX, request).is_tenant
 
 
 def refreshed(pocket: dict[str, str]) -> bool:
