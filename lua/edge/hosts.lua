@@ -2,10 +2,12 @@
 local lrucache = require("resty.lrucache")
 
 local connection = require("edge.connection")
+local index = require("edge.index")
 local normalise = require("edge.hostname").normalise
 
-local index = ngx.shared.edge_index
 local state = ngx.shared.edge_state
+
+local word_of = index.get
 
 local _M = {}
 
@@ -36,7 +38,7 @@ end
 
 --- The entry of a canonical name, or nil when the index does not have it.
 local function find_canonical(name)
-  local word = index:get(name)
+  local word = word_of(name)
   if not word then
     return nil
   end
@@ -73,13 +75,13 @@ end
 
 --- Put a host into the index that the syncer has not reached yet (only while the index is incomplete).
 function _M.add(name, word)
-  index:safe_add(name, word)
+  index.add(name, word)
   return find_canonical(name)
 end
 
 --- The index word of a hostname, or nil.
 function _M.word(name)
-  return index:get(name)
+  return word_of(name)
 end
 
 return _M

@@ -41,6 +41,11 @@ local ABOUT = {
   },
   { "edge_refused_publishes", "gauge", "hosts whose published value is refused now" },
   { "edge_index_complete", "gauge", "whether the whole index has been read since the start" },
+  {
+    "edge_index_spilled_hosts",
+    "gauge",
+    "hostnames that found no room in the index: raise EDGE_INDEX_MEMORY",
+  },
   { "edge_alarm", "gauge", "1 while Redis says something that is not believed" },
   { "edge_memory_free_bytes", "gauge", "free pages of shared memory" },
 }

@@ -2,12 +2,12 @@
 local feed = require("edge.feed")
 local heartbeat = require("edge.heartbeat")
 local held = require("edge.held")
+local index = require("edge.index")
 local journal = require("edge.journal")
 local metrics = require("edge.metrics")
 local published = require("edge.published")
 local redis = require("edge.redis")
 
-local index = ngx.shared.edge_index
 local state = ngx.shared.edge_state
 
 local _M = {}
@@ -26,27 +26,29 @@ local function mine()
   }
 end
 
-local function is_live(word)
-  return word ~= nil and word:sub(1, 1) ~= "X"
+--- Say so, once, when the index is larger than its memory, and when hosts had to be left out.
+local function report_memory(err)
+  local spilled = index.spilled()
+  local text
+  if err then
+    text = "full, and that for certificates too: a host is not served; raise EDGE_INDEX_MEMORY"
+  elseif spilled > 0 then
+    text = "full: hosts are kept beside the certificates; raise EDGE_INDEX_MEMORY"
+  end
+  journal.change(ngx.ALERT, "shared memory for the index", text)
 end
 
---- Put one word into the index and keep the number of hosts right.
+--- Put one word into the index.
 local function set_word(name, word)
-  local before = index:get(name)
-  local ok, err = index:safe_set(name, word)
-  if not ok then
-    metrics.count("edge_memory_full_total")
-    journal.change(ngx.ALERT, "shared memory for the index", tostring(err))
-    return
-  end
-  if is_live(word) ~= is_live(before) then
-    state:incr("hosts", is_live(word) and 1 or -1, 0)
+  local ok, err = index.set(name, word)
+  if not ok or index.spilled() > 0 then
+    report_memory(err)
   end
 end
 
 --- Whether a word is news; while following, a host's revision never goes back.
 local function is_news(name, word, adopting)
-  local before = index:get(name)
+  local before = index.get(name)
   if not before or adopting then
     return before ~= word
   end
@@ -160,12 +162,9 @@ local function apply_from(red, changes, from, adopting, each)
 end
 
 local function drop_absent(seen)
-  for _, name in ipairs(index:get_keys(0)) do
+  for _, name in ipairs(index.names()) do
     if not seen[name] then
-      if is_live(index:get(name)) then
-        state:incr("hosts", -1, 0)
-      end
-      index:delete(name)
+      index.delete(name)
       held.drop(name)
       refused[name] = nil
     end
@@ -188,6 +187,7 @@ local function compare(red, look)
     return nil, err
   end
   drop_absent(seen)
+  report_memory()
   state:set("epoch", look.epoch)
   state:set("applied", math.max(last, look.floor))
   return true

@@ -3,6 +3,7 @@ local cjson = require("cjson.safe")
 
 local held = require("edge.held")
 local hosts = require("edge.hosts")
+local index = require("edge.index")
 local journal = require("edge.journal")
 local metrics = require("edge.metrics")
 
@@ -52,6 +53,7 @@ function _M.metrics()
     edge_min_not_after_seconds = string.format("%d", state:get("min_not_after") or 0),
     edge_refused_publishes = refused_count(),
     edge_index_complete = hosts.complete() and 1 or 0,
+    edge_index_spilled_hosts = index.spilled(),
   }
   for _, name in ipairs({ "empty", "unreadable", "rewound", "rebuilding", "emptied" }) do
     gauges["edge_alarm{reason=\"" .. name .. "\"}"] = state:get("alarm") == name and 1 or 0

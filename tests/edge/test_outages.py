@@ -183,6 +183,39 @@ def test_a_full_shared_memory_is_loud_and_every_host_is_served_all_the_same(edge
     eventually(lambda: edge.metric("edge_memory_full_total") > 0)
 
 
+def test_hosts_that_do_not_fit_the_index_are_served_and_it_is_loud(edges):
+    edge = edges.make(start=False, index_memory="1", certificate_memory="8")
+    with edge.redis.pipeline(transaction=False) as pipeline:
+        for number in range(9000):
+            name = f"s{number:05d}.spill.test"
+            pipeline.hset(f"vh:host:{name}", mapping={"rev": number + 1, "state": "pending"})
+            pipeline.zadd("vh:hosts", {name: number + 1})
+        pipeline.set("vh:rev", 9000)
+        pipeline.execute()
+    edge.publisher.complete()
+    edge.start()
+    eventually(lambda: edge.applied(9000), seconds=20)
+    late = edge.publisher.authority.leaf("*.spill.test")
+    edge.settle(edge.publisher.publish("late.spill.test", leaf=late))
+    assert edge.serves("late.spill.test") == late.sha256
+    assert edge.get("late.spill.test").status == 200
+    assert edge.metric("edge_hosts") == 9001
+    assert edge.metric("edge_index_spilled_hosts") > 0
+    assert edge.status("/hosts/s08999.spill.test").status == 200
+    eventually(lambda: "raise EDGE_INDEX_MEMORY" in edge.log())
+    edge.settle(edge.publisher.withdraw("late.spill.test"))
+    assert edge.refuses("late.spill.test")
+    edge.redis.flushall()
+    edge.publisher.begin("e-other", complete=False)
+    edge.redis.set("vh:rev", 20000)
+    leaf = edge.publisher.authority.leaf(A)
+    edge.publisher.publish(A, leaf=leaf)
+    edge.publisher.complete()
+    eventually(lambda: edge.metric("edge_hosts") == 1, seconds=10)
+    assert edge.metric("edge_index_spilled_hosts") <= 1
+    assert edge.serves(A) == leaf.sha256
+
+
 def test_two_certificates_that_alternate_are_always_one_of_the_two(live):
     import threading
 
@@ -204,6 +237,23 @@ def test_two_certificates_that_alternate_are_always_one_of_the_two(live):
     thread.join()
     assert load.result().failed == 0
     assert seen == {leaf.sha256 for leaf in leaves}
+
+
+def test_a_publish_costs_one_look_and_an_old_message_none(live):
+    def looks():
+        return live.redis.info("commandstats")["cmdstat_zrangebyscore"]["calls"]
+
+    def looked(deed):
+        """How many looks more than the polls of a second at rest."""
+        before, began = looks(), time.monotonic()
+        deed()
+        time.sleep(0.2)
+        return looks() - before - 2 * (1 + time.monotonic() - began)
+
+    old = int(live.redis.get("vh:rev"))
+    assert looked(lambda: [live.redis.publish("vh:changed", old) for _ in range(100)]) <= 0
+    settle = lambda: [live.settle(live.publisher.publish(A)) for _ in range(20)]  # noqa: E731
+    assert looked(settle) <= 20
 
 
 def test_four_workers_all_serve_a_new_certificate_and_parse_it_once_each(edges):
