@@ -85,14 +85,17 @@ static int keep_session(SSL *ssl, SSL_SESSION *session) {
   return 1;
 }
 
+static void patience(int fd, int milliseconds) {
+  struct timeval wait = {milliseconds / 1000, milliseconds % 1000 * 1000};
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
+}
+
 static int dial(void) {
   struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
   to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
-  struct timeval wait = {0, 300000};
   struct linger gone = {1, 0}; /* no TIME_WAIT: a million connections have not so many ports */
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
   setsockopt(fd, SOL_SOCKET, SO_LINGER, &gone, sizeof gone);
   if (connect(fd, (void *)&to, sizeof to)) {
     perror("connect");
@@ -106,6 +109,7 @@ static enum verdict throw_hello(struct text *hello) {
   unsigned char answer[1024];
   int fd = dial();
   enum verdict verdict = ENDED;
+  patience(fd, 300);
   if (send(fd, hello->bytes, hello->size, MSG_NOSIGNAL) == hello->size) {
     shutdown(fd, SHUT_WR);
     ssize_t got = recv(fd, answer, sizeof answer, 0);
@@ -126,6 +130,7 @@ static void hang_up(struct peer *peer) {
 
 static void call(struct peer *peer, int http2) {
   peer->fd = dial();
+  patience(peer->fd, 10000);
   peer->ssl = SSL_new(ctx);
   SSL_set_fd(peer->ssl, peer->fd);
   SSL_set_tlsext_host_name(peer->ssl, name);
@@ -135,6 +140,7 @@ static void call(struct peer *peer, int http2) {
     fprintf(stderr, "a good handshake failed\n");
     exit(1);
   }
+  patience(peer->fd, 300);
 }
 
 /* How many bytes the whole answer has, or 0 when that is not known yet, -1 when only its end will tell. */

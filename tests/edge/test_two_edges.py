@@ -50,6 +50,7 @@ class Box:
         ip("netns", "add", self.name)
         self.undo.callback(ip, "netns", "del", self.name)
         ip("link", "add", self.link, "type", "veth", "peer", "name", "eth0", "netns", self.name)
+        self.undo.callback(ip, "link", "del", self.link)  # (2) a namespace takes its time to go
         ip("addr", "add", f"{self.ours}/24", "dev", self.link)
         ip("link", "set", self.link, "up")
         for words in (
