@@ -1,5 +1,5 @@
---- hostname → index word (state, revision, generation) in shared memory, for every host there is. What does not
---- fit into the index's own memory stands in the certificates' memory, so that a setting too small refuses nobody.
+--- hostname → index word in shared memory: state, revision and generation of every host there is.
+--- What finds no room in the index's own memory stands in the certificates': a setting too small refuses nobody.
 local metrics = require("edge.metrics")
 
 local index = ngx.shared.edge_index

@@ -174,9 +174,10 @@ def test_a_full_shared_memory_is_loud_and_every_host_is_served_all_the_same(edge
     edge = edges.make(certificate_memory="1")
     leaf = edge.publisher.authority.leaf("*.full.test")
     names = [f"g{number}.full.test" for number in range(1500)]
-    for name in names:
+    for number, name in enumerate(names, 1):
         revision = edge.publisher.publish(name, leaf=leaf)
-    edge.settle(revision)
+        if number % 50 == 0:  # (1) of a larger batch only the index is taken
+            edge.settle(revision)
     for name in names[:20] + names[-40:]:
         assert edge.serves(name) == leaf.sha256
         assert edge.get(name).status == 200
