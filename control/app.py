@@ -22,6 +22,7 @@ from control.api import (
     settings,
     themes,
     virtual_hosts,
+    webhooks,
 )
 from control.api.auth import authenticate
 from control.api.schemas import ErrorSchema
@@ -30,7 +31,8 @@ from control.plane import Plane
 LARGEST_BODY = 2_000_000
 PREFIX = "/api/v1"
 GUARDED = tuple(
-    module.blueprint for module in (virtual_hosts, themes, certificates, events, edges, settings)
+    module.blueprint
+    for module in (virtual_hosts, themes, certificates, events, edges, settings, webhooks)
 )
 """What needs a token."""
 _GUARDED_NAMES = frozenset(blueprint.name for blueprint in GUARDED)

@@ -248,6 +248,17 @@ class HttpProbe(Protocol):
         """
 
 
+class NotTold(Exception):
+    """A message did not get to its receiver, or the receiver may not be asked; the text says why."""
+
+
+class Messenger(Protocol):
+    """Posts to a receiver that the operator named. Never follows a redirect; a few seconds at most."""
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        """The status of the answer; NotTold where there is none, or the address is not a public one."""
+
+
 @dataclass(frozen=True)
 class EdgeHost:
     """Everything the edges need to know of one host: what one publish writes (contract §5).

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from control import sealing
-from control.models import Account, Certificate, Order, VirtualHost, locked
+from control.models import Account, Certificate, Order, VirtualHost, Webhook, locked
 from control.plane import Plane, record
 from control.reconcile import publish_pending
 
@@ -26,7 +26,7 @@ def rotate(
 
     1. Wait until every live edge lists the kid, so that none meets a key it cannot open.
     2. Put it first in the file; running processes read it within moments.
-    3. Seal again: accounts, orders, certificates; each is published as it is done.
+    3. Seal again: accounts, orders, webhooks, certificates; each is published as it is done.
     """
     keys = sealing.read(path)
     kid = list(keys)[-1]
@@ -34,7 +34,8 @@ def rotate(
     if next(iter(keys)) != kid:
         sealing.write(path, {kid: keys[kid], **keys})
         say(f"{kid} seals from now on")
-    sealed = _accounts(plane, kid) + _orders(plane, kid) + _certificates(plane, kid)
+    sealed = _accounts(plane, kid) + _orders(plane, kid) + _webhooks(plane, kid)
+    sealed += _certificates(plane, kid)
     with plane.database.writing() as session:
         record(session, "keyring_rotated", plane.clock(), actor="edgectl", kid=kid, sealed=sealed)
     return kid, sealed
@@ -88,6 +89,15 @@ def _orders(plane: Plane, kid: str) -> int:
         for order, hostname in rows:
             purpose = sealing.for_hostname(hostname, order.spki)
             order.sealed_key = _again(plane, order.sealed_key, purpose)
+        return len(rows)
+
+
+def _webhooks(plane: Plane, kid: str) -> int:
+    with plane.database.writing() as session:
+        old = Webhook.sealed_secret.not_like(f"v1:{kid}:%")
+        rows = session.scalars(select(Webhook).where(old)).all()
+        for hook in rows:
+            hook.sealed_secret = _again(plane, hook.sealed_secret, sealing.for_webhook(hook.name))
         return len(rows)
 
 

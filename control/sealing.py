@@ -163,6 +163,11 @@ def for_account(directory_url: str) -> str:
     return f"{VERSION}|account|{directory_url}"
 
 
+def for_webhook(name: str) -> str:
+    """The purpose of the secret that signs what a webhook is sent."""
+    return f"{VERSION}|webhook|{name}"
+
+
 def private_key_der(key: PrivateKeyTypes) -> bytes:
     """SEC 1 ECPrivateKey for EC keys (RFC 5915), which opens fastest; PKCS#8 for the others."""
     form = serialization.PrivateFormat.PKCS8

@@ -12,7 +12,7 @@ from control.adapters.redis_edge import connect as connect_redis
 from control.adapters.wire import Handshakes
 from control.database import Database
 from control.plane import Plane
-from control.ports import CertificateAuthority
+from control.ports import CertificateAuthority, Messenger
 from control.sealing import Keyring
 from control.settings import Settings
 
@@ -44,6 +44,13 @@ def connect(settings: Settings, clock: Callable[[], datetime]) -> Plane:
         probe=PortProbe(allow_private=settings.allow_private_addresses),
         clock=clock,
     )
+
+
+def messenger(settings: Settings) -> Messenger:
+    """What posts to webhooks."""
+    from control.adapters.messenger import HttpMessenger
+
+    return HttpMessenger(allow_private=settings.allow_private_addresses)
 
 
 def handshakes() -> Handshakes:

@@ -17,6 +17,7 @@ from control.models import DomainTaken, NotFailed, OlderGeneration, OwnedElsewhe
 from control.ports import PublishRefused, StoreUnavailable
 from control.registry import NoSuchHost
 from control.sealing import KeyringError
+from control.webhooks import BadUrl, NoSuchWebhook
 
 log = logging.getLogger("control.api")
 
@@ -31,6 +32,8 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     PrimaryFixed: HTTPStatus.CONFLICT,
     InvalidHostname: HTTPStatus.UNPROCESSABLE_ENTITY,
     Unusable: HTTPStatus.UNPROCESSABLE_ENTITY,
+    NoSuchWebhook: HTTPStatus.NOT_FOUND,
+    BadUrl: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 
 AWAY: dict[type[Exception], str] = {

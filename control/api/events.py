@@ -7,9 +7,9 @@ from typing import Any
 from flask_smorest import Blueprint
 from sqlalchemy import ColumnElement, select
 
-from control.api import represent
 from control.api.context import plane
 from control.api.schemas import EventPage, EventQuery
+from control.events import shown
 from control.models import Event
 
 blueprint = Blueprint("events", __name__, description="The journal")
@@ -41,5 +41,5 @@ def _page(query: dict[str, Any], *conditions: ColumnElement[bool]) -> dict[str, 
         rows = session.scalars(statement.limit(query["limit"] + 1)).all()
     page, more = rows[: query["limit"]], len(rows) > query["limit"]
     addresses = plane().settings.edge_public_addresses
-    items = [represent.event(row, addresses) for row in page]
+    items = [shown(row, addresses) for row in page]
     return {"items": items, "next": page[-1].id if more else None}

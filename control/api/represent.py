@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
-from control import certificates, reasons
-from control.models import LOGO_FIELDS, THEME_FIELDS, Certificate, Event, VirtualHost
+from control import certificates
+from control.models import LOGO_FIELDS, THEME_FIELDS, Certificate, VirtualHost
 from control.plane import Plane
 from control.ports import EdgeReport, StoreUnavailable
 
@@ -75,20 +74,6 @@ def theme(record: VirtualHost) -> dict[str, Any]:
         for place in LOGO_FIELDS
     }
     return colours | {"logos": logos}
-
-
-def event(record: Event, addresses: Sequence[str]) -> dict[str, Any]:
-    """One event; where it has a reason, who must act and what to do stand beside it."""
-    shown = {
-        name: getattr(record, name)
-        for name in ("id", "at", "kind", "hostname", "actor", "detail", "request_id", "remote")
-    }
-    reason = record.detail.get("reason")
-    if record.hostname and isinstance(reason, str) and reason in reasons.REASONS:
-        when = record.detail.get("next_attempt_at")
-        words = reasons.known(record.hostname, addresses, when and datetime.fromisoformat(when))
-        shown["must_act"], shown["hint"] = reasons.actor(reason), reasons.hint(reason, **words)
-    return shown
 
 
 def live_edges(plane: Plane) -> Sequence[EdgeReport]:

@@ -319,6 +319,50 @@ class SettingsSchema(Schema):
     )
 
 
+class WebhookSchema(Schema):
+    """Where events go."""
+
+    url = fields.String(required=True, validate=validate.Length(1, 500))
+    kinds = fields.List(
+        fields.String(validate=validate.Regexp(r"\A[a-z_]{1,64}\Z", error="a kind of event")),
+        validate=validate.Length(max=100),
+        metadata={"description": "only events of these kinds; none: every event"},
+    )
+    secret = fields.String(
+        load_only=True,
+        validate=validate.Regexp(
+            r"\A[\x21-\x7e]{16,128}\Z", error="16 to 128 printable characters"
+        ),
+        metadata={"description": "what signs the events; made here where a new one has none"},
+    )
+
+
+class WebhookShownSchema(Schema):
+    """How far it has been told, and why not further."""
+
+    name = fields.String()
+    url = fields.String()
+    kinds = fields.List(fields.String())
+    created_at = fields.AwareDateTime(format="iso")
+    told = fields.Integer(metadata={"description": "the id of the last event that was taken"})
+    attempts = fields.Integer()
+    next_attempt_at = fields.AwareDateTime(format="iso", allow_none=True)
+    error = fields.String(allow_none=True)
+
+
+class WebhookMadeSchema(WebhookShownSchema):
+    """The same with the secret that was made, which cannot be shown again."""
+
+    secret = fields.String(allow_none=True)
+
+
+class WebhookList(Schema):
+    """All webhooks."""
+
+    items = fields.List(fields.Nested(WebhookShownSchema))
+    next = fields.String(allow_none=True)
+
+
 class ErrorSchema(Schema):
     """Every error: the sentence is `message`, faults by field are `errors`."""
 

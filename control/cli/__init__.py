@@ -19,6 +19,7 @@ ABOUT: Mapping[str, str] = {
     "reconcile": "Make Redis equal the database now, and say what was changed.",
     "settings": "Settings that hold at run time.",
     "token": "Tokens for the REST API.",
+    "webhook": "Who is told of events.",
     "worker": "Issue, renew and publish until stopped; SIGTERM ends what is under way first, within a minute.",
 }
 """Each command's first sentence, known without importing it; a test keeps them equal."""

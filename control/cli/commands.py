@@ -13,6 +13,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -34,6 +35,7 @@ from control import (
     registry,
     rotation,
     sealing,
+    webhooks,
 )
 from control import reconcile as reconciling
 from control import settings as environment
@@ -47,17 +49,19 @@ from control.models import (
     PrimaryFixed,
     Token,
     VirtualHost,
+    Webhook,
 )
 from control.plane import Plane
-from control.ports import PortError
+from control.ports import NotTold, PortError
 from control.registry import UNSET, NoSuchHost, Who, Wish
 from control.sealing import KeyringError
-from control.wiring import connect, handshakes
+from control.wiring import connect, handshakes, messenger
 
 OURS = (
     DatabaseUnavailable, InvalidHostname, DomainTaken, NotFailed, OlderGeneration, OwnedElsewhere,
     PrimaryFixed, NoSuchHost, KeyringError, sealing.CannotOpen,
     rotation.NotEverywhere, accounts.NothingToRevoke, environment.InvalidSetting, certificates.Unusable,
+    NotTold, webhooks.BadUrl, webhooks.NoSuchWebhook,
 )  # fmt: skip
 WHO = Who("edgectl")
 
@@ -146,7 +150,12 @@ def worker() -> None:
     running = Worker(connected, connected.settings.worker_threads)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: running.stop())
-    if running.run():
+    stop = threading.Event()
+    words = (connected, messenger(connected.settings), stop)
+    threading.Thread(target=webhooks.keep_telling, args=words, daemon=True).start()
+    left = running.run()
+    stop.set()
+    if left:
         os._exit(0)  # Python would wait for the threads; the next worker goes on with their orders
 
 
@@ -429,6 +438,62 @@ def account_new_key(directory_url: str | None) -> None:
     url = directory_url or connected.runtime().acme_directory_url
     uri = accounts.roll_over(connected, url, WHO)
     click.echo(f"{uri} has a new key")
+
+
+@main.group()
+def webhook() -> None:
+    """Who is told of events."""
+
+
+@webhook.command("add")
+@click.argument("name")
+@click.argument("url")
+@click.option("--kind", "kinds", multiple=True, help="Only events of this kind; may be repeated.")
+@as_json
+@plainly
+def webhook_add(name: str, url: str, kinds: tuple[str, ...], as_json: bool) -> None:
+    """Tell URL of events from now on; the secret that signs them is shown once."""
+    _, secret = webhooks.put(plane(), name, url, kinds, WHO)
+    words = f"the secret of {name}: {secret}" if secret else f"{name} is changed"
+    _print({"name": name, "url": url, "kinds": list(kinds), "secret": secret}, as_json, words)
+
+
+@webhook.command("list")
+@as_json
+@plainly
+def webhook_list(as_json: bool) -> None:
+    """Who is told, how far, and why not further."""
+    with plane().database.reading() as session:
+        rows = session.scalars(select(Webhook).order_by(Webhook.name)).all()
+    items = [
+        {"name": r.name, "url": r.url, "kinds": r.kinds, "told": r.told, "error": r.error}
+        for r in rows
+    ]
+    lines = [
+        f"{r.name:<20} {r.url}  told to event {r.told}  {r.error or ''}".rstrip() for r in rows
+    ]
+    _print(items, as_json, "\n".join(lines) or "no webhooks")
+
+
+@webhook.command("remove")
+@click.argument("name")
+@plainly
+def webhook_remove(name: str) -> None:
+    """Tell it nothing more."""
+    webhooks.remove(plane(), name, WHO)
+    click.echo(f"webhook {name} is removed")
+
+
+@webhook.command("test")
+@click.argument("name")
+@plainly
+def webhook_test(name: str) -> None:
+    """Send it one event of kind `test` now, and say what it answers."""
+    connected = plane()
+    status = webhooks.try_out(connected, name, messenger(connected.settings))
+    click.echo(f"{name} answers {status}")
+    if not 200 <= status < 300:
+        sys.exit(2)
 
 
 @main.command("reconcile")

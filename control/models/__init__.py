@@ -19,6 +19,7 @@ from control.models.virtual_host import (
     VirtualHost,
     locked,
 )
+from control.models.webhook import Webhook
 
 __all__ = [
     "LOGO_FIELDS",
@@ -44,5 +45,6 @@ __all__ = [
     "Setting",
     "Token",
     "VirtualHost",
+    "Webhook",
     "locked",
 ]
