@@ -23,11 +23,16 @@ from control.addresses import is_public
 from control.ports import AddressAnswer, CaaAnswer, CaaRecord, PortError, ProbeAnswer
 
 LONGEST_CHAIN = 8  # CNAMEs followed; Let's Encrypt's resolver gives up at about as many
+BARE_SECONDS, MOST_BARE = 60.0, 10_000
 LARGEST_HEAD = 8192  # bytes of status line and headers
 
 
 class DnsResolver:
-    """Asks the given name servers, or the system's; nothing is cached."""
+    """Asks the given name servers, or the system's.
+
+    Nothing is remembered but, for a minute, which parent domains have no CAA record: all hostnames of a
+    zone and of its registry would ask for the same. Who is told of a new one too late hears it from the CA.
+    """
 
     def __init__(self, servers: Sequence[str] = (), *, seconds: float = 2.0) -> None:
         """`servers` are addresses, each with an optional port (`192.0.2.1:5353`, `[2001:db8::1]:53`).
@@ -43,6 +48,7 @@ class DnsResolver:
         self._resolver.timeout = seconds
         self._resolver.lifetime = seconds * 2
         self._resolver.search = []
+        self._bare: dict[dns.name.Name, float] = {}
 
     def addresses(self, hostname: str) -> AddressAnswer:
         """See the port."""
@@ -69,13 +75,21 @@ class DnsResolver:
 
     def caa(self, hostname: str) -> CaaAnswer:
         """See the port (RFC 8659 §3)."""
-        name = dns.name.from_text(hostname)
+        asked = name = dns.name.from_text(hostname)
         while len(name) > 1:
-            records = self._caa_at(name)
-            if records:
-                return CaaAnswer(name.to_text(omit_final_dot=True), records)
+            if self._bare.get(name, 0) < time.monotonic() or name == asked:
+                records = self._caa_at(name)
+                if records:
+                    return CaaAnswer(name.to_text(omit_final_dot=True), records)
+                if name != asked:
+                    self._remember_bare(name)
             name = name.parent()
         return CaaAnswer(None, ())
+
+    def _remember_bare(self, name: dns.name.Name) -> None:
+        if len(self._bare) >= MOST_BARE:
+            self._bare.clear()
+        self._bare[name] = time.monotonic() + BARE_SECONDS
 
     def _caa_at(self, name: dns.name.Name) -> tuple[CaaRecord, ...]:
         """The record set at `name`, aliases followed; empty when there is none, or no such name."""

@@ -184,9 +184,7 @@ def test_a_real_bucket_is_obeyed_to_the_second(ca: Ca, server: CaServer) -> None
 # Polling
 
 
-def test_polling_looks_at_once_and_obeys_retry_after(
-    ca: Ca, server: CaServer, clock: Clock
-) -> None:
+def test_polling_obeys_retry_after(ca: Ca, server: CaServer, clock: Clock) -> None:
     account = ca.registered()
     order = ca.ready_order(account, HOST)
     server.processing_looks, server.poll_retry_after = 2, "7"

@@ -75,6 +75,6 @@ def test_seconds_and_date_mean_the_same(seconds: int) -> None:
 
 def test_looks_start_small_and_never_grow_past_two_seconds() -> None:
     pauses = list(islice(retry_after.looks(), 40))
-    assert pauses[0] == 0.002
+    assert pauses[0] == 0.004
     assert pauses == sorted(pauses)
     assert pauses[-1] == 2.0

@@ -283,22 +283,24 @@ class AcmeAuthority:
     ) -> tuple[Order, datetime | None]:
         """Look until the order leaves `unfinished` or `seconds` are over; raise why it is invalid.
 
-        The first look is at once, or at `first`; the others when the CA asks, else ever later. Returns
-        the order and when the CA wants to be asked again.
+        The first look is some milliseconds from now, or at `first`; the others when the CA asks, else
+        ever later. Returns the order and when the CA wants to be asked again.
         """
-        deadline = self._now() + timedelta(seconds=seconds)
-        if first and first > self._now():
-            self._sleep((min(first, deadline) - self._now()).total_seconds())
+        now = self._now()
+        deadline = now + timedelta(seconds=seconds)
+        asked_back = min(first, deadline) if first else None
         for pause in retry_after.looks():
+            again = max(asked_back or now, now + timedelta(seconds=pause))
+            if again > deadline:
+                break
+            self._sleep((again - now).total_seconds())
             order, answer = self._look(account, url)
             if order.status == "invalid":
                 raise self._why_invalid(account, order)
-            now = self._now()
-            again = max(answer.not_before or now, now + timedelta(seconds=pause))
-            if order.status not in unfinished or again > deadline:
+            now, asked_back = self._now(), answer.not_before
+            if order.status not in unfinished:
                 break
-            self._sleep((again - now).total_seconds())
-        return order, answer.not_before
+        return order, asked_back
 
     def _why_invalid(self, account: Account, order: Order) -> AuthorityError:
         """What made the order invalid: a challenge's problem, else the order's own (§7.1.3)."""

@@ -50,8 +50,8 @@ def backoff() -> Iterator[float]:
 
 
 def looks() -> Iterator[float]:
-    """Seconds between two looks at an order: 2 ms growing to 2 s; used where the CA names no time."""
-    pause = 0.002
+    """Seconds before each look at an order: 4 ms growing to 2 s; used where the CA names no time."""
+    pause = 0.004
     while True:
         yield pause
         pause = min(pause * 1.6, 2.0)

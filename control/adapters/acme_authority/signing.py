@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
-from acme import jws, messages
+from acme import messages
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_private_key
@@ -36,11 +36,18 @@ class Signer:
 
     def sign(self, payload: bytes, url: str, nonce: bytes | None) -> str:
         """The flattened JWS of `payload` for `url` (RFC 8555 §6.2); empty payload is POST-as-GET."""
-        signed = jws.JWS.sign(
-            payload, key=self._jwk, alg=ES256, nonce=nonce, url=url, kid=self._kid
-        )
-        text: str = signed.json_dumps()
-        return text
+        header: dict[str, Any] = {"alg": "ES256", "url": url}
+        header |= {"kid": self._kid} if self._kid else {"jwk": self.public_jwk()}
+        if nonce is not None:
+            header["nonce"] = b64encode(nonce).decode()
+        protected, body = (b64encode(part).decode() for part in (_json(header), payload))
+        signature = ES256.sign(self._jwk.key, f"{protected}.{body}".encode())
+        whole = {
+            "protected": protected,
+            "payload": body,
+            "signature": b64encode(signature).decode(),
+        }
+        return json.dumps(whole)
 
     def public_jwk(self) -> dict[str, Any]:
         """The public key as JWK."""
@@ -56,8 +63,15 @@ class Signer:
 
     def key_authorization(self, token: str) -> str:
         """The body that answers the HTTP-01 challenge with `token` (RFC 8555 §8.1)."""
-        thumbprint = b64encode(self._jwk.thumbprint(hash_function=hashes.SHA256))
-        return f"{token}.{thumbprint.decode()}"
+        return f"{token}.{self._thumbprint}"
+
+    @cached_property
+    def _thumbprint(self) -> str:
+        return str(b64encode(self._jwk.thumbprint(hash_function=hashes.SHA256)).decode())
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value).encode()
 
 
 @lru_cache(maxsize=4)
