@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from deploy import services
+from deploy.edge import health
 from tests.bench.client import Load, Run
 from tests.edge.conftest import A, B, Edge
 from tests.edge.visitor import eventually
@@ -42,10 +43,17 @@ def restart_redis(edge: Edge, *, keep: bool = True) -> None:
     edge.redis_process = services.redis_server(folder, edge.redis_port).start()
 
 
+def endure(edge: Edge, seconds: float) -> None:
+    """Wait, and see that the edge has noticed."""
+    time.sleep(seconds)
+    report = health(edge.status_port)
+    assert report.get("alarm") or float(str(report["sync_age_seconds"])) > seconds / 2, report
+
+
 def killed(edge: Edge, seconds: float) -> None:
     """SIGKILL, gone for a while, back empty and then filled again by the control plane."""
     edge.redis_process.kill()
-    time.sleep(seconds)
+    endure(edge, seconds)
     restart_redis(edge, keep=False)
     refill(edge, "after-kill")
 
@@ -53,23 +61,37 @@ def killed(edge: Edge, seconds: float) -> None:
 def stopped(edge: Edge, seconds: float) -> None:
     """SIGSTOP: connections stand, nothing answers."""
     edge.redis_process.signal(signal.SIGSTOP)
-    time.sleep(seconds)
+    endure(edge, seconds)
     edge.redis_process.signal(signal.SIGCONT)
 
 
 def emptied(edge: Edge, seconds: float) -> None:
     """FLUSHALL; filled again later under a new epoch."""
     edge.redis.flushall()
-    time.sleep(seconds)
+    endure(edge, seconds)
     refill(edge, "after-flush")
+
+
+def rewound(edge: Edge, seconds: float) -> None:
+    """Killed, and back on an old dump for a while; then the control plane goes on above it."""
+    old = dump(edge)
+    edge.settle(edge.publisher.publish("later.acme.test"))
+    restore(edge, old)
+    endure(edge, seconds)
+    refill(edge, "after-dump")
+
+
+def misplaced(edge: Edge, seconds: float) -> None:
+    """The wrong database: everything is in another one."""
+    edge.redis.swapdb(0, 5)
+    endure(edge, seconds)
+    edge.redis.swapdb(0, 5)
 
 
 def refill(edge: Edge, epoch: str) -> None:
     """What reconcile does: a new epoch, every host again under higher revisions, completeness last."""
-    from deploy.edge import health
-
     publisher = edge.publisher
-    applied = int(health(edge.status_port)["applied"])
+    applied = int(str(health(edge.status_port)["applied"]))
     publisher.redis.delete("vh:complete")
     publisher.redis.set("vh:epoch", epoch)
     publisher.redis.set("vh:rev", applied)
@@ -96,8 +118,6 @@ def restore(edge: Edge, content: bytes) -> None:
 
 def alarm(edge: Edge) -> object:
     """The alarm that the edge raises now."""
-    from deploy.edge import health
-
     return health(edge.status_port).get("alarm")
 
 

@@ -30,25 +30,30 @@ def live(edges):
     edge.stop()
 
 
-def rewound(edge, seconds):
-    """Killed, and back on an old dump for a while; then the control plane goes on above it."""
-    old = outages.dump(edge)
-    edge.settle(edge.publisher.publish("later.acme.test"))
-    outages.restore(edge, old)
-    time.sleep(seconds)
-    outages.refill(edge, "after-dump")
+FAULTS = [outages.killed, outages.stopped, outages.emptied, outages.rewound, outages.misplaced]
 
 
-@pytest.mark.parametrize("fault", [outages.killed, outages.stopped, outages.emptied, rewound])
+@pytest.mark.parametrize("fault", FAULTS)
 def test_100000_full_handshakes_during_a_minutes_outage(live, fault):
-    load = Load(live.https, A, count=HANDSHAKES, threads=8)
+    gone, meanwhile = "gone.acme.test", "meanwhile.acme.test"
+    live.publisher.publish(meanwhile)
+    live.publisher.publish(gone)
+    live.settle(live.publisher.withdraw(gone))
+    live.publisher.leaves.pop(gone)
+    rate = HANDSHAKES / (SECONDS + 10)  # (1) from before the outage until after it
+    load = Load(live.https, A, count=HANDSHAKES, threads=8, rate=rate)
     time.sleep(1)
+    live.publisher.leaves.pop(meanwhile)  # (2) deleted in the database while Redis is away
     fault(live, SECONDS)
+    live.publisher.withdraw(meanwhile)
+    eventually(lambda: live.refuses(meanwhile), seconds=5)
     eventually(lambda: outages.alarm(live) is None)
-    outages.delete_takes_effect(live)
+    assert load.process.poll() is None, "the load lasted longer than the outage"
     run = load.result()
     print(run)
     assert (run.completed, run.failed) == (HANDSHAKES, 0)
+    assert live.refuses(gone)
+    outages.delete_takes_effect(live)
 
 
 def test_20_reloads(live):
