@@ -218,8 +218,10 @@ def _check(url: str, *, allow_plain: bool) -> None:
     schemes = ("https", "http") if allow_plain else ("https",)
     if parts.scheme not in schemes or not parts.hostname:
         raise BadUrl("url must be https://host/path")
-    if parts.username or parts.password or parts.fragment or not url.isascii() or " " in url:
-        raise BadUrl("url must have neither a user, a fragment nor blanks")
+    if parts.username or parts.password or parts.fragment:
+        raise BadUrl("url must have neither a user nor a fragment")
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise BadUrl("url must be printable ASCII without blanks: percent-encode the rest")
 
 
 def _without_path(url: str) -> str:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, g, jsonify
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
@@ -45,6 +45,11 @@ AWAY: dict[type[Exception], str] = {
 }
 
 
+UNHELD = (
+    "a value in the request is one that the database cannot hold: no NUL, no number beyond its kind"
+)
+
+
 class TooMany(Exception):
     """This token asks too often; `seconds` until it may ask again."""
 
@@ -75,6 +80,8 @@ def register(app: Flask) -> None:
         app.register_error_handler(kind, _known)
     for kind in AWAY:
         app.register_error_handler(kind, _away)
+    app.register_error_handler(DataError, _unheld)
+    app.register_error_handler(UnicodeEncodeError, _unheld)
     app.register_error_handler(TooMany, _too_many)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _unknown)
@@ -90,6 +97,11 @@ def _away(problem: Exception) -> Response:
     message = next(text for kind, text in AWAY.items() if isinstance(problem, kind))
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
     return answer(HTTPStatus.SERVICE_UNAVAILABLE, message, headers=headers)
+
+
+def _unheld(_: Exception) -> Response:
+    """PostgreSQL refuses what SQLite takes: NUL in a text, a number that is too large, half a character."""
+    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, UNHELD)
 
 
 def _too_many(problem: TooMany) -> Response:

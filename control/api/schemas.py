@@ -12,6 +12,7 @@ from control.models import LOGO_FIELDS, THEME_FIELDS
 from control.registry import Wish
 
 LARGEST = 2**53 - 1
+LARGEST_ID = 2**31 - 1
 STATUSES = ("pending", "ready", "failed")
 COLOUR = validate.Regexp(r"\A#[0-9a-fA-F]{6}\Z", error="write it as #rrggbb, or null")
 
@@ -225,7 +226,7 @@ class EventQuery(Schema):
     """Newest first; `after` is the id where the page before ended."""
 
     limit = fields.Integer(load_default=100, validate=validate.Range(1, 500))
-    after = fields.Integer(validate=validate.Range(1, LARGEST))
+    after = fields.Integer(validate=validate.Range(1, LARGEST_ID))
     kind = fields.String(validate=validate.Length(max=64))
 
 

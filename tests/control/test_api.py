@@ -608,6 +608,36 @@ class TestAround:
         assert words in answer.json["message"]
         assert client.get(ACME).status_code == 200, "nothing was done"
 
+    @both_databases
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "virtualhosts/a%00b.test", "virtualhosts/a%00b.test/events", "virtualhosts?q=%00",
+            "virtualhosts?owner=%00", "virtualhosts?after=%00", "virtualhosts?domain=%00",
+            "events?kind=%00", "logos/%00.png", "events?after=9007199254740991",
+        ],
+    )  # fmt: skip
+    def test_what_a_database_cannot_hold_is_no_fault_of_ours(
+        self, client: FlaskClient, path: str
+    ) -> None:
+        assert client.get(f"/api/v1/{path}").status_code in (200, 404, 422)
+
+    @both_databases
+    @pytest.mark.parametrize("text", ["\0", "\ud800"])
+    def test_a_text_that_is_none_is_refused_or_kept_as_it_is(
+        self, client: FlaskClient, text: str
+    ) -> None:
+        for path, body in (
+            ("settings", {"acme_profile": text}),
+            ("settings", {"acme_preferred_issuer": text}),
+            ("virtualhosts/mail.acme.test", {"owner": text}),
+            ("virtualhosts/mail.acme.test", {"domains": [text]}),
+            ("webhooks/billing", {"url": f"https://x.test/{text}"}),
+        ):
+            answer = client.put(f"/api/v1/{path}", json=body)
+            assert answer.status_code in (200, 422), path
+        assert client.get("/api/v1/settings").status_code == 200
+
     def test_limits_are_refused_with_how_to_write_them(self, client: FlaskClient) -> None:
         kept = client.put("/api/v1/settings", json={"acme_limits": "new_orders=50/1h"})
         assert kept.json["acme_limits"] == "new_orders=50/1h"

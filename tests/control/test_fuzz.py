@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import (
 from control.api import auth
 from control.app import create_app
 from control.models import Token
-from tests.control.conftest import House
+from tests.control.conftest import House, both_databases
 
 CASES = int(os.environ.get("FUZZ_CASES", "120"))
 """Cases of each operation, where it has so many; `make faults` asks for more."""
@@ -70,6 +70,7 @@ def ask(operation: Any) -> int:
     return asked
 
 
+@both_databases
 def test_every_operation_keeps_its_promises(api: Any) -> None:
     asked = [ask(found.ok()) for found in api.get_all_operations()]
     print(f"{sum(asked)} cases of {len(asked)} operations")
