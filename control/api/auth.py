@@ -8,7 +8,7 @@ import time
 from datetime import timedelta
 
 from flask import abort, g, request
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from control.api.context import plane
 from control.api.errors import TooMany
@@ -67,12 +67,13 @@ def _token() -> Token | None:
         return None
     digest = Token.digest(text.strip())
     with plane().database.reading() as session:
-        token = session.scalar(
-            select(Token).where(Token.sha256 == digest, Token.revoked_at.is_(None))
-        )
+        token: Token | None = session.scalar(_LIVE, {"digest": digest})
     if token is not None:
         _seen(token)
     return token
+
+
+_LIVE = select(Token).where(Token.sha256 == bindparam("digest"), Token.revoked_at.is_(None))
 
 
 def _seen(token: Token) -> None:

@@ -96,6 +96,10 @@ class Api:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """The next request opens it again."""
         self._connection.close()
 
     def request(self, method: str, path: str, body: str | None = None) -> bytes:
