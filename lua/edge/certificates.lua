@@ -43,14 +43,15 @@ end
 --- Leaf and key: as `published.judge` parsed them a moment ago, else from what shared memory holds.
 local function parsed(hostname, host)
   if host.parsed then
-    return host.parsed.leaf, host.parsed.key, host.parsed.is_ec
+    local known = host.parsed
+    return x509.share_key(known.leaf, known.key, known.is_ec), known.key, known.is_ec
   end
   local der = sealing.open(host.kid, host.sealed, hostname, host.spki)
   local key, is_ec = nil, false
   if der then
     key, is_ec = x509.private_key(der)
   end
-  return x509.certificate(host.leaf), key, is_ec
+  return key and x509.leaf_of(key, is_ec, host.leaf), key, is_ec
 end
 
 --- A pair from what shared memory or Redis gave; nil and why.

@@ -8,7 +8,15 @@ typedef struct x509_st X509;
 typedef struct evp_pkey_st EVP_PKEY;
 X509 *d2i_X509(X509 **a, const unsigned char **in, long len);
 void X509_free(X509 *x);
+X509 *X509_new_ex(void *libctx, const char *propq);
+int X509_set_pubkey(X509 *x, EVP_PKEY *pkey);
+int X509_check_purpose(X509 *x, int id, int ca);
+void *OSSL_LIB_CTX_new(void);
+void *OSSL_PROVIDER_load(void *libctx, const char *name);
 void *d2i_ECPrivateKey(void **a, const unsigned char **in, long len);
+void *EC_KEY_OpenSSL(void);
+void *EC_KEY_METHOD_new(const void *method);
+int EC_KEY_set_method(void *key, const void *method);
 EVP_PKEY *d2i_AutoPrivateKey(EVP_PKEY **a, const unsigned char **in, long len);
 EVP_PKEY *EVP_PKEY_new(void);
 int EVP_PKEY_assign(EVP_PKEY *pkey, int type, void *key);
@@ -27,23 +35,65 @@ void ERR_clear_error(void);
 local EVP_PKEY_EC = 408
 local NO_PARTIAL_WILDCARDS = 4
 local DAY = 86400
+local ANY_PURPOSE = -1
 
 local _M = {}
 
 local cursor = ffi.new("const unsigned char *[1]")
+local parsing = ffi.new("X509 *[1]")
 local days, seconds = ffi.new("int[1]"), ffi.new("int[1]")
 
---- An X509 that frees itself, or nil when `der` is none, or has more behind it.
-function _M.certificate(der)
+--- A library context without any algorithm: a certificate that is parsed in it keeps its public key as bytes, which
+--- is nine tenths of the parsing. Without OpenSSL 3: nil.
+local function bare_context()
+  local context = C.OSSL_LIB_CTX_new()
+  return C.OSSL_PROVIDER_load(context, "null") ~= nil and context or nil
+end
+
+--- A copy of OpenSSL's own way with EC keys: a key that has one of its own is used as it is, and not copied into a
+--- provider at its first signature. Where that is no longer offered: nil.
+local function own_method()
+  return C.EC_KEY_METHOD_new(C.EC_KEY_OpenSSL())
+end
+
+local has_bare, bare = pcall(bare_context)
+local has_method, method = pcall(own_method)
+
+--- Parse `der` in a library context (nil: the usual one).
+local function parse(der, context)
   cursor[0] = ffi.cast("const unsigned char *", der)
   local start = cursor[0]
-  local x509 = C.d2i_X509(nil, cursor, #der)
+  parsing[0] = context and C.X509_new_ex(context, nil) or nil
+  local x509 = C.d2i_X509(parsing, cursor, #der)
+  C.ERR_clear_error()
   if x509 == nil then
-    C.ERR_clear_error()
     return nil
   end
   x509 = ffi.gc(x509, C.X509_free)
   return cursor[0] - start == #der and x509 or nil
+end
+
+--- An X509 that frees itself, or nil when `der` is none, or has more behind it.
+function _M.certificate(der)
+  return parse(der)
+end
+
+--- The same for the leaf of a key that is known to be its own: one public key in memory for both, and OpenSSL need
+--- not compare them in each handshake.
+function _M.leaf_of(key, is_ec, der)
+  local x509 = parse(der, is_ec and has_bare and bare or nil)
+  if not x509 then
+    return nil
+  end
+  C.X509_check_purpose(x509, ANY_PURPOSE, 0) -- (1) reads the extensions; SHA-1 it must not miss later
+  return _M.share_key(x509, key, is_ec)
+end
+
+--- Let certificate and private key, which match, have one public key; RSA keys stay as they are. The certificate.
+function _M.share_key(x509, key, is_ec)
+  local shared = not is_ec or C.X509_set_pubkey(x509, key) == 1
+  C.ERR_clear_error()
+  return shared and x509 or nil
 end
 
 --- An EVP_PKEY from SEC 1 (EC, 9 µs) or PKCS#8 DER, and whether it is EC; nil when it is neither.
@@ -51,6 +101,9 @@ function _M.private_key(der)
   cursor[0] = ffi.cast("const unsigned char *", der)
   local ec = C.d2i_ECPrivateKey(nil, cursor, #der)
   if ec ~= nil then
+    if has_method then
+      C.EC_KEY_set_method(ec, method)
+    end
     local pkey = ffi.gc(C.EVP_PKEY_new(), C.EVP_PKEY_free)
     C.EVP_PKEY_assign(pkey, EVP_PKEY_EC, ec)
     return pkey, true

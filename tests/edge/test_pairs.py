@@ -1,0 +1,46 @@
+"""Certificate and key as OpenSSL gets them: of every kind, from shared memory alone, and the cheapest cipher first."""
+
+import subprocess
+
+import pytest
+from OpenSSL import SSL
+
+from tests.edge.conftest import A
+from tests.edge.visitor import eventually
+
+AES_128, AES_256 = "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"
+CHACHA = "TLS_CHACHA20_POLY1305_SHA256"
+MEMORY = 'edge_certificate_loads_total{source="memory"}'
+
+
+def spoken(edge, suites: str) -> str:
+    """The TLS 1.3 cipher that a client with this list of preferences ends up with."""
+    argv = ["openssl", "s_client", "-connect", f"127.0.0.1:{edge.https}", "-servername", A]
+    out = subprocess.run(
+        [*argv, "-tls1_3", "-ciphersuites", suites], input="", capture_output=True, text=True
+    ).stdout
+    return out.partition("Cipher is ")[2].split("\n")[0]
+
+
+@pytest.mark.parametrize("kind", ["ec", "p384", "rsa"])
+@pytest.mark.parametrize("version", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
+def test_a_key_of_every_kind_signs_when_shared_memory_alone_has_it(edge, kind, version):
+    hostname = f"{kind}.acme.test"
+    leaf = edge.publisher.authority.leaf(hostname, kind=kind)
+    edge.settle(edge.publisher.publish(hostname, leaf=leaf))
+    assert edge.serves(hostname) == leaf.sha256
+    before, workers = edge.metric(MEMORY), set(edge.workers())
+    edge.reload()
+    eventually(lambda: edge.workers() and not workers & set(edge.workers()))
+    for _ in range(5):
+        with edge.visit(hostname, version=version) as visit:
+            assert visit.sha256 == leaf.sha256
+            assert visit.get("/api/", hostname).status == 200
+    eventually(lambda: edge.metric(MEMORY) > before)
+
+
+def test_aes_128_is_chosen_but_a_client_that_puts_chacha20_first_gets_it(edge):
+    assert spoken(edge, f"{AES_256}:{CHACHA}:{AES_128}") == AES_128
+    assert spoken(edge, f"{CHACHA}:{AES_256}:{AES_128}") == CHACHA
+    with edge.visit(A, version=SSL.TLS1_2_VERSION) as visit:
+        assert visit.connection.get_cipher_name() == "ECDHE-ECDSA-AES128-GCM-SHA256"
