@@ -259,12 +259,22 @@ def test_a_publish_costs_one_look_and_an_old_message_none(live):
 
 def test_four_workers_all_serve_a_new_certificate_and_parse_it_once_each(edges):
     edge = edges.make(workers="4")
-    edge.settle(edge.publisher.publish(A))
-    for _ in range(3):
-        leaf = edge.publisher.authority.leaf(A)
-        edge.settle(edge.publisher.publish(A, leaf=leaf))
-        assert {edge.serves(A) for _ in range(60)} == {leaf.sha256}
-    time.sleep(1.2)
-    loads = edge.metric('edge_certificate_loads_total{source="memory"}')
-    assert 3 <= loads <= 3 * 4
+    hosts, workers, revisions = (A, B, "mail.initech.test"), edge.workers(), 3
+    for _ in range(revisions):
+        leaves = {host: edge.publisher.authority.leaf(host) for host in hosts}
+        edge.settle(max(edge.publisher.publish(host, leaf=leaves[host]) for host in hosts))
+        for pid in workers:
+            with edge.alone(pid):
+                for host in hosts * 5:
+                    assert edge.serves(host) == leaves[host].sha256
+
+    def loads():
+        return sum(
+            edge.metric(f'edge_certificate_loads_total{{source="{source}"}}')
+            for source in ("memory", "redis")
+        )
+
+    parses = len(hosts) * len(workers) * revisions
+    eventually(lambda: loads() == parses)
+    assert edge.metric('edge_handshakes_total{result="served"}') == 5 * parses
     assert edge.metric('edge_certificate_loads_total{source="redis"}') == 0
