@@ -33,10 +33,11 @@ test: setup ## every test a submission must pass
 	$(BIN)/pytest
 
 .PHONY: faults
-faults: setup ## the long fault, crash and fuzz suites, and the simulated year of 100,000 hosts
+faults: setup ## the long fault, crash and fuzz suites, all of it on PostgreSQL, the simulated year of 100,000 hosts
 	@deploy/debian-packages --faults
 	@$(BIN)/python -c 'import MySQLdb' 2>/dev/null || $(BIN)/python -m pip install --quiet -e '.[faults]'
 	$(BIN)/pytest -m long tests
+	TEST_DATABASE=postgresql $(BIN)/pytest tests/control
 	CROWD=1 $(BIN)/pytest tests/modoboa/test_instance.py
 	$(BIN)/python -m tests.faults.simulated_year
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -141,7 +142,11 @@ def keyring_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["sqlite"])
+DATABASE = os.environ.get("TEST_DATABASE", "sqlite")
+"""On which database tests run that do not ask for both; `make faults` runs them all on PostgreSQL too."""
+
+
+@pytest.fixture(params=[DATABASE])
 def database(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> Iterator[Database]:
     """An empty database with our schema; parametrize with `both_databases` to run on PostgreSQL too."""
     if request.param == "postgresql":
