@@ -78,6 +78,7 @@ def _register(app: Flask) -> None:
         spec_kwargs={
             "components": {"securitySchemes": {"bearer": bearer}},
             "security": [{"bearer": []}],
+            "servers": [{"url": "/"}],
         },
     )
     for blueprint in GUARDED:
@@ -85,6 +86,7 @@ def _register(app: Flask) -> None:
     api.register_blueprint(themes.files, url_prefix=PREFIX)
     app.register_blueprint(documentation.blueprint, url_prefix=PREFIX)
     app.register_blueprint(health.blueprint)
+    documentation.name_operations(api.spec._paths)
     app.extensions["query parameters"] = parameters.known(api.spec.to_dict())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 from flask import Blueprint, Response, current_app, render_template_string
@@ -40,6 +41,15 @@ The same as a document: <a href="openapi.json">openapi.json</a>.</p>
 <pre>{{ schema | tojson(1) }}</pre></details>{% endfor %}
 </body></html>
 """
+
+
+def name_operations(paths: dict[str, Any]) -> None:
+    """Give each operation an id, which a generated client makes its method's name: `put_virtualhosts_hostname`."""
+    for path, operations in paths.items():
+        words = re.sub(r"\W+", "_", path.removeprefix("/api/v1")).strip("_")
+        for method, operation in operations.items():
+            if method != "parameters":
+                operation.setdefault("operationId", f"{method}_{words}")
 
 
 @blueprint.get("/docs")

@@ -10,6 +10,8 @@ import click
 ABOUT: Mapping[str, str] = {
     "account": "Our account at the CA.",
     "api": "Check what the API needs, then run it under gunicorn on CONTROL_BIND.",
+    "edges": "Who serves, how far each edge has come, and what it refuses.",
+    "events": "What happened, who did it and when: to HOSTNAME, or to all; the newest last.",
     "explain": "What a visitor of HOSTNAME gets and why: from database, Redis, each edge and the wire.",
     "export": "Write privkey.pem, fullchain.pem and combined.pem (0600) for Dovecot and Postfix.",
     "host": "Virtual hosts.",

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -24,11 +24,12 @@ from typing import Any, TypeVar, cast
 import click
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError, ProgrammingError
-from sqlalchemy.orm import selectinload
+from sqlalchemy.orm import Session, selectinload
 
 from control import (
     accounts,
     certificates,
+    events,
     explanation,
     exporting,
     inspection,
@@ -42,7 +43,9 @@ from control import settings as environment
 from control.database import Database, DatabaseUnavailable
 from control.hostname import InvalidHostname
 from control.models import (
+    Certificate,
     DomainTaken,
+    Event,
     NotFailed,
     OlderGeneration,
     OwnedElsewhere,
@@ -51,7 +54,7 @@ from control.models import (
     VirtualHost,
     Webhook,
 )
-from control.plane import Plane
+from control.plane import Plane, record
 from control.ports import NotTold, PortError
 from control.registry import UNSET, NoSuchHost, Who, Wish
 from control.sealing import KeyringError
@@ -222,15 +225,17 @@ def token() -> None:
 @as_json
 @plainly
 def token_create(name: str, read_only: bool, as_json: bool) -> None:
-    """Make a token and print it; it cannot be shown again. A live one of the same name stays valid."""
+    """Make a token and print it; it cannot be shown again."""
     connected = plane()
-    record, text = Token.create(name, now(), read_only=read_only)
+    made, text = Token.create(name, now(), read_only=read_only)
     with connected.database.writing() as session:
-        if session.scalar(select(Token).where(Token.name == name)) is not None:
-            raise click.ClickException(
-                f"there is a token {name}: revoke it, or choose another name"
-            )
-        session.add(record)
+        _free(
+            session,
+            name,
+            f"revoke it, rotate it (edgectl token rotate {name}), or choose another name",
+        )
+        session.add(made)
+        record(session, "token_created", now(), actor=WHO.name, name=name, read_only=read_only)
     _print({"name": name, "token": text, "read_only": read_only}, as_json, text)
 
 
@@ -259,17 +264,47 @@ def token_list(as_json: bool) -> None:
     _print(items, as_json, "\n".join(lines) or "no tokens")
 
 
+@token.command("rotate")
+@click.argument("name")
+@as_json
+@plainly
+def token_rotate(name: str, as_json: bool) -> None:
+    """Make another token of that name and print it; the former stays valid as NAME.old until revoked."""
+    with plane().database.writing() as session:
+        former = _token(session, name)
+        _free(session, f"{name}.old", f"first end it with `edgectl token revoke {name}.old`")
+        made, text = former.rotate(now())
+        session.flush()
+        session.add(made)
+        record(session, "token_rotated", now(), actor=WHO.name, name=name)
+    click.echo(f"when nobody uses the former any more: edgectl token revoke {name}.old", err=True)
+    _print({"name": name, "token": text, "former": f"{name}.old"}, as_json, text)
+
+
+def _token(session: Session, name: str) -> Token:
+    row = session.scalar(select(Token).where(Token.name == name))
+    if row is None:
+        raise click.ClickException(f"there is no token {name}: see `edgectl token list`")
+    return row
+
+
+def _free(session: Session, name: str, hint: str) -> None:
+    if session.scalar(select(Token).where(Token.name == name)) is not None:
+        raise click.ClickException(f"there is a token {name}: {hint}")
+
+
 @token.command("revoke")
 @click.argument("name")
 @plainly
 def token_revoke(name: str) -> None:
     """End a token at once; its name may be used again."""
     with plane().database.writing() as session:
-        row = session.scalar(select(Token).where(Token.name == name))
-        if row is None:
-            raise click.ClickException(f"there is no token {name}: see `edgectl token list`")
-        session.delete(row)
+        session.delete(_token(session, name))
+        record(session, "token_revoked", now(), actor=WHO.name, name=name)
     click.echo(f"token {name} is revoked")
+
+
+_PEM = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @main.group()
@@ -314,9 +349,20 @@ def host_add(
 
 @host.command("list")
 @click.option("--status", type=click.Choice(["pending", "ready", "failed"]))
+@click.option("--owner", help="Only those of this owner.")
+@click.option("--reason", help="Only those that wait or failed for this reason (docs/reasons.md).")
+@click.option(
+    "--expires-in", metavar="DAYS", type=float, help="Only those whose certificate ends by then."
+)
 @as_json
 @plainly
-def host_list(status: str | None, as_json: bool) -> None:
+def host_list(
+    status: str | None,
+    owner: str | None,
+    reason: str | None,
+    expires_in: float | None,
+    as_json: bool,
+) -> None:
     """All virtual hosts."""
     connected = plane()
     statement = (
@@ -326,6 +372,13 @@ def host_list(status: str | None, as_json: bool) -> None:
     )
     if status:
         statement = statement.where(VirtualHost.status == status)
+    if owner:
+        statement = statement.where(VirtualHost.owner == owner)
+    if reason:
+        statement = statement.where(VirtualHost.error_reason == reason)
+    if expires_in is not None:
+        ends = Certificate.not_after < now() + timedelta(days=expires_in)
+        statement = statement.where(VirtualHost.certificate.has(ends))
     with connected.database.reading() as session:
         rows = session.scalars(statement.order_by(VirtualHost.hostname)).all()
     lines = [
@@ -396,6 +449,28 @@ def host_revoke(hostname: str, reason: str) -> None:
     click.echo(f"certificate {sha256} is revoked; another is being issued")
 
 
+@host.command("upload")
+@click.argument("hostname")
+@click.option("--chain", type=_PEM, help="PEM file: the certificate, then its intermediates.")
+@click.option("--key", type=_PEM, help="PEM file: its private key, without a passphrase.")
+@click.option("--remove", is_flag=True, help="Go back to the CA instead.")
+@plainly
+def host_upload(hostname: str, chain: Path | None, key: Path | None, remove: bool) -> None:
+    """Serve a certificate of your own instead of one of the CA's."""
+    if remove == bool(chain or key) or bool(chain) != bool(key):
+        raise click.UsageError("give --chain FILE and --key FILE, or --remove")
+    connected = plane()
+    if chain is None or key is None:
+        registry.back_to_acme(connected, hostname, WHO)
+        click.echo(f"{hostname}: back to the CA; the uploaded one is served until there is another")
+        return
+    opened = certificates.load_key(key.read_text(encoding="ascii", errors="replace"))
+    text = chain.read_text(encoding="ascii", errors="replace")
+    facts = certificates.check(text, opened, hostname, now())
+    registry.upload(connected, hostname, facts, WHO)
+    click.echo(f"{hostname}: certificate of {facts.issuer}, valid until {facts.not_after:%Y-%m-%d}")
+
+
 @host.command("enable")
 @click.argument("hostname")
 @plainly
@@ -438,6 +513,63 @@ def account_new_key(directory_url: str | None) -> None:
     url = directory_url or connected.runtime().acme_directory_url
     uri = accounts.roll_over(connected, url, WHO)
     click.echo(f"{uri} has a new key")
+
+
+@main.command("events")
+@click.argument("hostname", required=False)
+@click.option("--kind", help="Only events of this kind.")
+@click.option("--limit", default=50, show_default=True, help="How many, the newest ones.")
+@as_json
+@plainly
+def events_command(hostname: str | None, kind: str | None, limit: int, as_json: bool) -> None:
+    """What happened, who did it and when: to HOSTNAME, or to all; the newest last."""
+    connected = plane()
+    statement = select(Event).order_by(Event.id.desc()).limit(limit)
+    if hostname:
+        statement = statement.where(Event.hostname == hostname)
+    if kind:
+        statement = statement.where(Event.kind == kind)
+    with connected.database.reading() as session:
+        rows = session.scalars(statement).all()[::-1]
+    shown = [events.shown(row, connected.settings.edge_public_addresses) for row in rows]
+    lines = [
+        f"{row.at:%Y-%m-%d %H:%M:%S}  {row.hostname or '-':<32} {row.kind:<22} {row.actor:<10} "
+        f"{' '.join(f'{name}={_plain(value)}' for name, value in row.detail.items())}".rstrip()
+        for row in rows
+    ]
+    value = json.loads(json.dumps(shown, default=datetime.isoformat))
+    _print(value, as_json, "\n".join(lines) or "nothing happened")
+
+
+@main.command("edges")
+@as_json
+@plainly
+def edges_command(as_json: bool) -> None:
+    """Who serves, how far each edge has come, and what it refuses."""
+    connected = plane()
+    last = connected.store.summary().revision
+    reports = connected.store.edges()
+    items = [
+        {
+            "id": report.edge,
+            "version": report.version,
+            "revision": report.revision,
+            "lag": max(0, last - report.revision),
+            "hosts": report.hosts,
+            "certificates": report.certificates,
+            "refused": list(report.refused),
+            "last_sync": report.last_sync.isoformat(),
+        }
+        for report in reports
+    ]
+    lines = [
+        f"{i['id']:<20} revision {i['revision']} (lag {i['lag']})  {i['hosts']} hosts  "
+        f"{i['certificates']} certificates  refuses {' '.join(report.refused) or 'nothing'}"
+        for i, report in zip(items, reports, strict=True)
+    ]
+    _print(items, as_json, "\n".join(lines) or "no edge has sent a heartbeat in the last 30 s")
+    if not reports:
+        sys.exit(2)
 
 
 @main.group()
@@ -580,18 +712,32 @@ def export_command(
     connected = plane()
     seen = ""
     while True:
-        with connected.database.reading() as session:
-            certificate = registry.find(session, hostname).certificate
-        if certificate is None or certificate.sha256 != seen:
-            seen = exporting.export(connected, hostname, directory)
-            click.echo(f"{hostname}: certificate {seen[:12]} written to {directory}")
-            if command:
-                done = subprocess.run(shlex.split(command), check=False)  # noqa: S603 # the operator's own
-                if done.returncode:
-                    click.echo(f"warning: {command!r} ended with {done.returncode}", err=True)
+        try:
+            seen = _export_once(connected, hostname, directory, command, seen)
+        except (OperationalError, certificates.Unusable, NoSuchHost, KeyringError) as problem:
+            if not watch:
+                raise
+            click.echo(f"warning: {problem}; looked at again", err=True)
         if not watch:
             return
         time.sleep(every)
+
+
+def _export_once(
+    connected: Plane, hostname: str, directory: Path, command: str | None, seen: str
+) -> str:
+    """Write the files where the certificate is not the one seen last, and run the command."""
+    with connected.database.reading() as session:
+        certificate = registry.find(session, hostname).certificate
+    if certificate is not None and certificate.sha256 == seen:
+        return seen
+    written = exporting.export(connected, hostname, directory)
+    click.echo(f"{hostname}: certificate {written[:12]} written to {directory}")
+    if command:
+        done = subprocess.run(shlex.split(command), check=False)  # noqa: S603 # the operator's own
+        if done.returncode:
+            click.echo(f"warning: {command!r} ended with {done.returncode}", err=True)
+    return written
 
 
 @main.command("explain")

@@ -61,6 +61,12 @@ class Token(Record):
         digest = cls.digest(text)
         return cls(name=name, sha256=digest, created_at=now, read_only=read_only), text
 
+    def rotate(self, now: datetime) -> tuple[Token, str]:
+        """Another of the same name and rights; this one stays valid under `<name>.old` until it is revoked."""
+        made = self.create(self.name, now, read_only=self.read_only)
+        self.name = f"{self.name}.old"
+        return made
+
     @staticmethod
     def digest(text: str) -> str:
         """What is stored of a token; 256 random bits need no salt."""

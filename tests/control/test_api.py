@@ -608,6 +608,20 @@ class TestAround:
         assert words in answer.json["message"]
         assert client.get(ACME).status_code == 200, "nothing was done"
 
+    def test_every_operation_has_a_name_of_its_own_for_a_generated_client(
+        self, client: FlaskClient
+    ) -> None:
+        document = client.get("/api/v1/openapi.json").json
+        names = [
+            operation["operationId"]
+            for operations in document["paths"].values()
+            for method, operation in operations.items()
+            if method != "parameters"
+        ]
+        assert len(names) == len(set(names)) >= 24
+        assert "put_virtualhosts_hostname_certificate" in names
+        assert all(name.isidentifier() for name in names)
+
     @both_databases
     @pytest.mark.parametrize(
         "path",

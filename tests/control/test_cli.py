@@ -16,12 +16,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from control import registry, sealing
+from control.app import create_app
 from control.certificates import check, load_key
 from control.cli import ABOUT, commands, main
 from control.registry import Who
 from control.settings import from_environment
 from control.wiring import connect
-from deploy.process import free_port
+from deploy.control import EDGECTL
+from deploy.process import Process, free_port, wait_until
 from tests.conftest import RedisServer
 from tests.control.pki import Ca
 
@@ -155,8 +157,66 @@ class TestTokens:
         assert edgectl("token", "revoke", "modoboa").exit_code == 0
         assert json.loads(edgectl("token", "list", "--json").output) == []
 
+    def test_rotation_keeps_the_former_until_it_is_revoked(
+        self, edgectl: Run, env: dict[str, str]
+    ) -> None:
+        former = edgectl("token", "create", "modoboa", "--read-only").stdout.strip()
+        made = json.loads(edgectl("token", "rotate", "modoboa", "--json").stdout)
+        client = create_app(connect(from_environment(env), lambda: datetime.now(UTC))).test_client()
+
+        def asks(token: str) -> int:
+            headers = {"Authorization": f"Bearer {token}"}
+            return client.get("/api/v1/virtualhosts", headers=headers).status_code
+
+        assert (asks(former), asks(made["token"])) == (200, 200)
+        listed = json.loads(edgectl("token", "list", "--json").stdout)
+        assert [(t["name"], t["read_only"]) for t in listed] == [
+            ("modoboa", True),
+            ("modoboa.old", True),
+        ]
+        again = edgectl("token", "rotate", "modoboa")
+        assert again.exit_code == 1
+        assert "edgectl token revoke modoboa.old" in again.output
+        edgectl("token", "revoke", "modoboa.old")
+        assert (asks(former), asks(made["token"])) == (401, 200)
+        kinds = [e["kind"] for e in json.loads(edgectl("events", "--json").stdout)]
+        assert kinds == ["token_created", "token_rotated", "token_revoked"]
+
 
 class TestHosts:
+    def test_the_list_can_be_narrowed(self, edgectl: Run) -> None:
+        edgectl("host", "add", NAME, "--owner", "billing")
+        edgectl("host", "add", "other.acme.test")
+
+        def names(*words: str) -> list[str]:
+            return [
+                h["hostname"] for h in json.loads(edgectl("host", "list", "--json", *words).output)
+            ]
+
+        assert names("--owner", "billing") == [NAME]
+        assert names("--status", "failed") == []
+        assert names("--reason", "edge_absent") == []
+        assert names("--expires-in", "30") == []
+        assert names() == [NAME, "other.acme.test"]
+
+    def test_what_happened_is_told_newest_last(self, edgectl: Run) -> None:
+        edgectl("host", "add", NAME)
+        edgectl("host", "disable", NAME)
+        lines = edgectl("events", NAME).output.splitlines()
+        assert [line.split()[3] for line in lines] == ["created", "updated"]
+        assert "enabled=false" in lines[1]
+        (one,) = json.loads(edgectl("events", "--kind", "updated", "--json").output)
+        assert (one["hostname"], one["actor"]) == (NAME, "edgectl")
+
+    def test_edges_tell_how_far_they_are(self, edgectl: Run, redis_server: RedisServer) -> None:
+        none = edgectl("edges")
+        assert (none.exit_code, "no edge" in none.output) == (2, True)
+        redis_server.client.set("vh:rev", 5)
+        redis_server.client.hset("vh:edge:edge-1", mapping={"rev": 3, "refused": NAME})
+        (edge,) = json.loads(edgectl("edges", "--json").output)
+        assert (edge["id"], edge["lag"], edge["refused"]) == ("edge-1", 2, [NAME])
+        assert f"refuses {NAME}" in edgectl("edges").output
+
     def test_add_list_show_delete(self, edgectl: Run) -> None:
         assert edgectl("host", "add", NAME, "--domain", "acme.test").exit_code == 0
         (listed,) = json.loads(edgectl("host", "list", "--json").output)
@@ -198,6 +258,39 @@ class TestCertificates:
         facts = check(pair.chain, load_key(pair.private_key), NAME, now)
         registry.upload(plane, NAME, facts, Who("test"))
         return ca
+
+    def test_one_of_your_own_is_uploaded_and_given_up(self, edgectl: Run, tmp_path: Path) -> None:
+        edgectl("host", "add", NAME)
+        pair = Ca().pair(NAME)
+        (tmp_path / "chain.pem").write_text(pair.chain)
+        (tmp_path / "key.pem").write_text(pair.private_key)
+        files = ("--chain", str(tmp_path / "chain.pem"), "--key", str(tmp_path / "key.pem"))
+        result = edgectl("host", "upload", NAME, *files)
+        assert result.exit_code == 0, result.output
+        shown = json.loads(edgectl("host", "show", NAME, "--json").output)
+        assert shown["certificate"]["source"] == "uploaded"
+        assert edgectl("host", "upload", NAME, "--remove").exit_code == 0
+        assert edgectl("host", "upload", NAME).exit_code == 2
+        swapped = ("--chain", files[3], "--key", files[1])
+        assert edgectl("host", "upload", NAME, *swapped).exit_code == 1
+
+    def test_a_watch_outlives_a_host_that_is_not_there_yet(
+        self, edgectl: Run, env: dict[str, str], tmp_path: Path
+    ) -> None:
+        words = ["export", NAME, "--to", str(tmp_path / "tls"), "--watch", "--every", "0.1"]
+        log = tmp_path / "watch.log"
+        watch = Process("watch", [EDGECTL, *words], log, log.exists, env).start()
+        try:
+            wait_until(lambda: "looked at again" in log.read_text(), 20, "it warns")
+            edgectl("host", "add", NAME)
+            pair, now = Ca().pair(NAME), datetime.now(UTC)
+            plane = connect(from_environment(env), lambda: now)
+            facts = check(pair.chain, load_key(pair.private_key), NAME, now)
+            registry.upload(plane, NAME, facts, Who("test"))
+            wait_until((tmp_path / "tls" / "fullchain.pem").exists, 20, "it writes")
+            assert watch.alive
+        finally:
+            watch.kill()
 
     @pytest.mark.usefixtures("ca")
     def test_export_writes_what_dovecot_reads(
