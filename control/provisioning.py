@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
@@ -329,10 +329,20 @@ def _failed(plane: Plane, held: Claim, step: str, problem: PortError) -> None:
         record(
             session, kind, now, actor="worker", hostname=host.hostname, step=step,
             reason=reason, detail=problem.detail, next_attempt_at=following.isoformat(),
+            **_said(problem),
         )  # fmt: skip
     if never_published:
         with suppress(StoreUnavailable, PublishRefused):
             publish(plane, held.host_id)
+
+
+def _said(problem: PortError) -> dict[str, object]:
+    """What else an event tells: the CA's problem document (RFC 8555 §6.7), the DNS record to set."""
+    if isinstance(problem, AuthorityError) and problem.problem is not None:
+        return {"problem": asdict(problem.problem)}
+    if isinstance(problem, NotFit) and problem.record is not None:
+        return {"record": problem.record}
+    return {}
 
 
 def _next_attempt(

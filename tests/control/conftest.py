@@ -17,7 +17,7 @@ from control import registry, schema, sealing
 from control.app import create_app
 from control.claims import Claim, claim
 from control.database import Database
-from control.models import Record, Token, VirtualHost
+from control.models import Event, Record, Token, VirtualHost
 from control.plane import Plane
 from control.ports import AddressAnswer, ProbeAnswer
 from control.provisioning import provision
@@ -104,11 +104,14 @@ class House:
 
     def events(self, hostname: str = "mail.acme.test") -> list[str]:
         """Kinds of its events, oldest first."""
-        from control.models import Event
-
         with self.plane.database.reading() as session:
             rows = session.query(Event).filter_by(hostname=hostname).order_by(Event.id)
             return [row.kind for row in rows]
+
+    def last_event(self) -> Event:
+        """The newest event of all."""
+        with self.plane.database.reading() as session:
+            return session.query(Event).order_by(Event.id.desc()).first()  # type: ignore[return-value]
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from control.ports import (
     AuthorityError,
     CaaRecord,
     PortError,
+    Problem,
     RenewalInfo,
 )
 from control.provisioning import give_up, provision
@@ -145,6 +146,25 @@ def test_a_failure_says_who_must_act_and_is_tried_again_by_itself(house: House) 
     house.clock.forward(minutes=1)
     house.work()
     assert house.host().status == "ready"
+
+
+def test_the_event_of_a_refusal_keeps_all_that_the_ca_said(house: House) -> None:
+    part = Problem("dns", "no such name", NAME)
+    problem = Problem("compound", "some are wrong", subproblems=(part,), instance="https://ca/1")
+    refusal = AuthorityError("ca_refused", "some are wrong", problem=problem)
+    house.authority.refuse("new_order", refusal)
+    house.add()
+    house.work(rounds=1)
+    said = house.last_event().detail["problem"]
+    assert (said["type"], said["instance"]) == ("compound", "https://ca/1")
+    assert said["subproblems"][0]["identifier"] == NAME
+
+
+def test_the_event_of_a_preflight_that_fails_has_the_record_to_set(house: House) -> None:
+    house.resolver.names[NAME] = AddressAnswer((), ("203.0.113.9",), ())
+    house.add()
+    house.work(rounds=1)
+    assert house.last_event().detail["record"] == f"{NAME}. 300 IN A 192.0.2.1"
 
 
 def test_retry_after_is_kept_to_the_second(house: House) -> None:
