@@ -73,7 +73,7 @@ def test_killed_at_random_over_many_hosts(tmp_path: Path) -> None:
     names = (f"h{number}.acme.test" for number in range(HOSTS))
     met = 0
     with installation(tmp_path) as running:
-        running.ca.pause = 0.02
+        running.ca.pause = 0.05
         for kill in range(KILLS):
             running.add(*islice(names, arrivals[kill]))
             worker = running.worker()
