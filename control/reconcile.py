@@ -8,16 +8,18 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, case, func, select, update
+from sqlalchemy import ColumnElement, bindparam, case, delete, func, select, update
 from sqlalchemy.orm import Session, selectinload
 
-from control.models import EdgeState, VirtualHost
+from control.models import EdgeState, Event, VirtualHost
 from control.plane import Plane, record
 from control.ports import EdgeHost, StoreSummary
 from control.publishing import Published, applied, edge_host, known_epoch, last_revision, publish
 
 TURN = timedelta(seconds=45)
 REMEMBER = timedelta(days=7)
+JOURNAL = timedelta(days=400)
+"""How long events are kept: a year can be looked back on."""
 SLICE = 500
 BATCH = 500
 
@@ -275,6 +277,7 @@ def purge(plane: Plane) -> int:
             )
         plane.store.purge({row.hostname: row.revision for row in past})
     _forget_old(plane, now)
+    _forget_events(plane, now)
     return len(past)
 
 
@@ -289,6 +292,15 @@ def _forget_old(plane: Plane, now: datetime) -> None:
                 host = session.get(VirtualHost, host_id)
                 if host is not None and host.purged_at is not None:
                     session.delete(host)
+
+
+def _forget_events(plane: Plane, now: datetime) -> None:
+    """Some of the oldest events at a time, so that the journal of years does not grow for ever."""
+    with plane.database.reading() as session:
+        old = session.scalars(select(Event.id).where(Event.at < now - JOURNAL).limit(BATCH)).all()
+    if old:
+        with plane.database.writing() as session:
+            session.execute(delete(Event).where(Event.id.in_(old)))
 
 
 def wake_waiting(plane: Plane) -> int:

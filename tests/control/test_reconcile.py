@@ -207,3 +207,14 @@ def test_slices_come_round(served: House, monkeypatch: pytest.MonkeyPatch) -> No
     first = reconciling.next_offset(served.plane, 0)
     assert first > 0
     assert reconciling.next_offset(served.plane, first) == 0
+
+
+@both_databases
+def test_events_of_more_than_400_days_ago_are_forgotten(house: House) -> None:
+    house.add("old.acme.test")
+    house.clock.forward(days=200)
+    house.add("newer.acme.test")
+    house.clock.forward(days=201)
+    reconcile(house.plane)
+    assert house.events("old.acme.test") == []
+    assert house.events("newer.acme.test") == ["created"]
