@@ -120,13 +120,16 @@ local function add_certificate(host, fields, hostname, good)
     return nil, "the chain is too long"
   end
   local ders, err = x509.chain(fields.chain)
-  local leaf = ders and x509.certificate(ders[1])
-  if not leaf then
-    return nil, err or "the leaf certificate cannot be parsed"
+  if not ders then
+    return nil, err
   end
   local key, kid, sealed, is_ec = open_key(fields, hostname)
   if not key then
     return nil, kid
+  end
+  local leaf = x509.leaf_with(key, is_ec, ders[1]) or x509.certificate(ders[1])
+  if not leaf then
+    return nil, "the leaf certificate cannot be parsed"
   end
   local not_after
   not_after, err = check_leaf(leaf, key, hostname, good)

@@ -10,6 +10,11 @@ X509 *d2i_X509(X509 **a, const unsigned char **in, long len);
 void X509_free(X509 *x);
 X509 *X509_new_ex(void *libctx, const char *propq);
 int X509_set_pubkey(X509 *x, EVP_PKEY *pkey);
+void *X509_get_X509_PUBKEY(const X509 *x);
+int X509_PUBKEY_set(void **x, EVP_PKEY *pkey);
+void X509_PUBKEY_free(void *key);
+int i2d_X509_PUBKEY(const void *key, unsigned char **out);
+void CRYPTO_free(void *ptr, const char *file, int line);
 int X509_check_purpose(X509 *x, int id, int ca);
 void *OSSL_LIB_CTX_new(void);
 void *OSSL_PROVIDER_load(void *libctx, const char *name);
@@ -35,12 +40,14 @@ void ERR_clear_error(void);
 local EVP_PKEY_EC = 408
 local NO_PARTIAL_WILDCARDS = 4
 local DAY = 86400
+local BEGIN, END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 local ANY_PURPOSE = -1
 
 local _M = {}
 
 local cursor = ffi.new("const unsigned char *[1]")
 local parsing = ffi.new("X509 *[1]")
+local written, made = ffi.new("unsigned char *[1]"), ffi.new("void *[1]")
 local days, seconds = ffi.new("int[1]"), ffi.new("int[1]")
 
 --- A library context without any algorithm: a certificate that is parsed in it keeps its public key as bytes, which
@@ -87,6 +94,36 @@ function _M.leaf_of(key, is_ec, der)
   end
   C.X509_check_purpose(x509, ANY_PURPOSE, 0) -- (1) reads the extensions; SHA-1 it must not miss later
   return _M.share_key(x509, key, is_ec)
+end
+
+--- The DER of a SubjectPublicKeyInfo, or nil.
+local function der_of(spki)
+  written[0] = nil
+  local size = spki ~= nil and C.i2d_X509_PUBKEY(spki, written) or 0
+  if size <= 0 then
+    return nil
+  end
+  local der = ffi.string(written[0], size)
+  C.CRYPTO_free(written[0], "", 0)
+  return der
+end
+
+--- A key's SubjectPublicKeyInfo in DER, or nil.
+local function public_key(key)
+  made[0] = nil
+  local ok = C.X509_PUBKEY_set(made, key) == 1
+  local der = ok and der_of(made[0]) or nil
+  C.X509_PUBKEY_free(made[0])
+  return der
+end
+
+--- The leaf in `der` when the public key in it is, byte for byte, that of `key`; nil where that takes a closer look.
+function _M.leaf_with(key, is_ec, der)
+  local x509 = is_ec and has_bare and parse(der, bare) or nil
+  local own = x509 and der_of(C.X509_get_X509_PUBKEY(x509))
+  local alike = own ~= nil and own == public_key(key)
+  C.ERR_clear_error()
+  return alike and _M.share_key(x509, key, is_ec) or nil
 end
 
 --- Let certificate and private key, which match, have one public key; RSA keys stay as they are. The certificate.
@@ -166,16 +203,23 @@ end
 
 --- The DER of every certificate in a PEM text, leaf first; nil and why when there is none or one is broken.
 function _M.chain(pem)
-  local ders = {}
-  for body in pem:gmatch("%-%-%-%-%-BEGIN CERTIFICATE%-%-%-%-%-(.-)%-%-%-%-%-END CERTIFICATE") do
-    local der = ngx.decode_base64((body:gsub("%s+", "")))
+  local ders, position = {}, 1
+  while true do
+    local _, before = pem:find(BEGIN, position, true)
+    if not before then
+      break
+    end
+    position = pem:find(END, before, true)
+    if not position then
+      return nil, "the chain holds no complete certificate"
+    end
+    local der = ngx.decode_base64((pem:sub(before + 1, position - 1):gsub("%s+", "")))
     if not der then
       return nil, "the chain is not valid PEM"
     end
     ders[#ders + 1] = der
   end
-  local _, begun = pem:gsub("%-%-%-%-%-BEGIN CERTIFICATE", "")
-  if #ders == 0 or begun ~= #ders then
+  if #ders == 0 then
     return nil, "the chain holds no complete certificate"
   end
   return ders
