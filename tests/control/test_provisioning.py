@@ -5,19 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 
 from control import registry, sealing
 from control.certificates import check, load_key
-from control.claims import Lost, release
+from control.claims import LEASE, Lost, release
 from control.issuance import issue
 from control.ports import (
     AccountUnknown,
     AddressAnswer,
     AuthorityError,
     CaaRecord,
+    Order,
     PortError,
     Problem,
     RenewalInfo,
@@ -31,6 +33,26 @@ from tests.control.conftest import TEST, House, both_databases
 from tests.control.pki import Ca
 
 NAME = "mail.acme.test"
+
+
+@both_databases
+def test_an_order_made_after_the_lease_was_lost_is_not_stored(house: House) -> None:
+    house.add()
+    held = house.take()
+    real = house.authority.new_order
+
+    def late(*arguments: Any, **options: Any) -> Order:
+        order = real(*arguments, **options)
+        house.clock.forward(seconds=LEASE.total_seconds() + 1)
+        house.take()
+        return order
+
+    house.authority.new_order = late  # type: ignore[method-assign]
+    with pytest.raises(Lost):
+        issue(house.plane, held, house.plane.runtime())
+    left = house.host().order
+    assert left is not None
+    assert left.url is None
 
 
 @both_databases

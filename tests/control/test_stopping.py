@@ -65,3 +65,29 @@ def test_an_order_whose_ca_does_not_answer_does_not_hold_up_the_end(
     house.work()
     assert house.host().status == "ready"
     assert house.authority.count("new_order") == 1
+
+
+def test_what_was_claimed_ahead_and_not_begun_is_free_at_once(house: House) -> None:
+    answers = threading.Event()
+    begun: list[str] = []
+    real = house.authority.challenges
+
+    def slow(account: Account, order: Order) -> Sequence[Challenge]:
+        begun.append(order.url)
+        answers.wait(60)
+        return real(account, order)
+
+    house.authority.challenges = slow  # type: ignore[method-assign]
+    names = [f"h{number}.acme.test" for number in range(3)]
+    for name in names:
+        house.add(name)
+    worker = Worker(house.plane, 2, patience=0.1)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    wait_until(lambda: len(begun) == 2, 20, "two are under way")
+    wait_until(lambda: all(house.host(name).lease for name in names), 20, "all are claimed")
+    worker.stop()
+    thread.join(20)
+    assert sum(house.host(name).lease is None for name in names) == 1
+    answers.set()
+    wait_until(lambda: not any(house.host(name).lease for name in names), 20, "threads have ended")

@@ -89,6 +89,20 @@ def test_caa_is_found_on_the_way_up(resolver: Resolver) -> None:
     assert resolver.caa("mail.globex.test") == CaaAnswer(None, ())
 
 
+def test_parents_without_caa_are_asked_once_but_the_name_itself_each_time(
+    server: DnsServer,
+) -> None:
+    resolver = DnsResolver([server.address])
+    assert resolver.caa("one.initech.test") == CaaAnswer(None, ())
+    server.add("two.initech.test", "CAA", '0 issue "other.test"')
+    before = len(server.asked)
+    assert resolver.caa("three.initech.test") == CaaAnswer(None, ())
+    assert server.asked[before:] == [("three.initech.test", "CAA")]
+    assert resolver.caa("two.initech.test").owner == "two.initech.test"
+    server.add("one.initech.test", "CAA", '0 issue "other.test"')
+    assert resolver.caa("one.initech.test").owner == "one.initech.test"
+
+
 def test_silence_is_a_time_out(server: DnsServer) -> None:
     server.silent.add("silent.acme.test")
     with pytest.raises(PortError) as caught:
