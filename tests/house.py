@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "house.md"
 FOLDERS = (
     ("control", "*.py"),
+    ("control/cli", "*.py"),
     ("control/api", "*.py"),
     ("control/models", "*.py"),
     ("control/adapters", "*.py"),
