@@ -10,6 +10,7 @@ import base64
 import itertools
 import json
 import secrets
+import sys
 import threading
 import time
 import urllib.error
@@ -110,6 +111,18 @@ class _Order:
     leaf: x509.Certificate | None = None
 
 
+class _Server(ThreadingHTTPServer):
+    """Says nothing of clients that were killed in the middle of a request."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Anything else is a fault of this server, or of the client."""
+        cut_off = (ConnectionError, josepy.errors.DeserializationError)
+        if not isinstance(sys.exc_info()[1], cut_off):
+            super().handle_error(request, client_address)
+
+
 class CaServer:
     """Listens on 127.0.0.1 until closed; what a test may turn stands first in `__init__`."""
 
@@ -138,8 +151,7 @@ class CaServer:
         self._on_demand: defaultdict[str, deque[Refused | Reply]] = defaultdict(deque)
         self.http_port = http_port
         self._lock = threading.RLock()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self.server.daemon_threads = True
+        self.server = _Server(("127.0.0.1", 0), _handler(self))
         self.base = f"http://127.0.0.1:{self.server.server_address[1]}"
         self.directory_url = f"{self.base}/directory"
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
