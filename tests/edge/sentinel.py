@@ -25,7 +25,7 @@ class Watched:
         wait_until(
             lambda: len(self.client(self.ports[0]).info("replication").keys()) > 10, 5, "replicas"
         )
-        wait_until(lambda: self.linked() == 2, 10, "replicas are not in step")
+        wait_until(lambda: self.linked(self.ports[0]) == 2, 10, "replicas are not in step")
         for port in self.sentinels:
             self._sentinel(port)
         wait_until(lambda: self.known() == 2, 20, "sentinels do not know each other")
@@ -45,11 +45,12 @@ class Watched:
         """A client of one Redis or sentinel."""
         return redis.Redis(port=port, decode_responses=True, socket_timeout=5)
 
-    def linked(self) -> int:
-        """How many replicas have a link to the primary."""
+    def linked(self, primary: int) -> int:
+        """How many replicas are in step with this primary."""
+        states = [self.client(port).info("replication") for port in self.ports if port != primary]
         return sum(
-            self.client(p).info("replication").get("master_link_status") == "up"
-            for p in self.ports[1:]
+            state.get("master_port") == primary and state.get("master_link_status") == "up"
+            for state in states
         )
 
     def known(self) -> int:
@@ -76,8 +77,12 @@ class Watched:
         return int(address[1])
 
     def fail_over(self) -> int:
-        """Kill the primary, wait for the next one (its port), and bring the old one back as a replica."""
+        """Kill the primary, wait for the next one (its port), and bring the old one back as a replica.
+
+        Not before both replicas have everything: who returns is empty and a primary until Sentinel says otherwise.
+        """
         old = self.primary()
+        wait_until(lambda: self.linked(old) == 2, 60, "replicas are not in step")
         self.processes[old].kill()
         wait_until(lambda: self.primary() != old, 30, "no failover")
         new = self.primary()
