@@ -19,6 +19,7 @@ void SSL_certs_clear(void *ssl);
 local _M = { primary_hostname = "" }
 
 local stacks = assert(lrucache.new(200))
+local FOREIGN_SIZE = 8 -- kB of libcrypto's memory that a pair takes and Lua's collector does not see
 
 --- The stack of intermediates for a list of ids, shared by all hosts under the same issuer.
 local function stack_of(host)
@@ -64,6 +65,7 @@ local function parse(hostname, host)
   if not key or not leaf or not stack then
     return nil, "what is held of it cannot be parsed"
   end
+  collectgarbage("step", FOREIGN_SIZE)
   return { leaf = leaf, key = key, stack = stack, is_ec = is_ec, sha256 = host.sha256 }
 end
 

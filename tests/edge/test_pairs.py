@@ -5,6 +5,8 @@ import subprocess
 import pytest
 from OpenSSL import SSL
 
+from tests.bench.client import run
+from tests.bench.edge.contenders import private
 from tests.edge.conftest import A
 from tests.edge.visitor import eventually
 
@@ -44,3 +46,19 @@ def test_aes_128_is_chosen_but_a_client_that_puts_chacha20_first_gets_it(edge):
     assert spoken(edge, f"{CHACHA}:{AES_256}:{AES_128}") == CHACHA
     with edge.visit(A, version=SSL.TLS1_2_VERSION) as visit:
         assert visit.connection.get_cipher_name() == "ECDHE-ECDSA-AES128-GCM-SHA256"
+
+
+def test_a_host_that_leaves_a_full_cache_takes_its_memory_along(edges):
+    edge = edges.make(workers="1", cached_hosts="1000")
+    leaf = edge.publisher.authority.leaf("*.acme.test")
+    for number in range(2000):
+        revision = edge.publisher.publish(f"h{number:04}.acme.test", leaf=leaf)
+    edge.settle(revision)
+    (worker,) = edge.workers()
+    memory = []
+    for count in (1000, 5000):
+        outcome = run(edge.https, "h%04d.acme.test", count=count, hosts=-2000)
+        assert outcome.failed == 0
+        memory.append(private(worker))
+    assert edge.metric(MEMORY) > 3000
+    assert memory[1] < memory[0] + 3_000_000

@@ -120,12 +120,12 @@ def memory(edge: EdgeContender, contender: Contender, base: int) -> list[Row]:
     free = 'edge_memory_free_bytes{zone="edge_held"}'
     before = metric(edge, free)
     held = int(metric(edge, "edge_certificates_cached"))
-    client_run(edge.port, PATTERN, count=6000, threads=8, hosts=-MANY, core=CLIENT_CORE)
+    client_run(edge.port, PATTERN, count=9000, threads=8, hosts=-MANY, core=CLIENT_CORE)
     time.sleep(12)
     more = metric(edge, "edge_certificates_cached") - held
     a_host = (before - metric(edge, free)) / more / 1000
     worker = contender.resident()
-    bound = int(edge.env.get("EDGE_CACHED_HOSTS", "4000"))
+    bound = int(edge.env.get("EDGE_CACHED_HOSTS", "6000"))
     return [
         at_most(f"{MANY:,} hosts: Redis with readable PEM", used, 450, unit="MB"),
         at_most("shared memory for a host held", a_host, 2.5, unit="kB", note=f"{more:,.0f} hosts"),

@@ -89,13 +89,20 @@ class Contender:
         return self
 
     def resident(self) -> int:
-        """Private memory of its workers in bytes."""
-        total = 0
-        for pid in self.pids():
-            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-            fields = {line.split(":")[0]: line.split()[1] for line in text.splitlines()[1:]}
-            total += 1024 * (int(fields["Private_Dirty"]) + int(fields["Private_Clean"]))
-        return total
+        """Private memory of its workers in bytes; zones that all processes share are not of it."""
+        return sum(private(pid) for pid in self.pids())
+
+
+def private(pid: int) -> int:
+    """Bytes that a process has for itself: of its mappings those that are not shared, by /proc/PID/smaps."""
+    total, shared = 0, False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        word, *rest = line.split()
+        if not word.endswith(":"):
+            shared = rest[0].endswith("s")
+        elif word in ("Private_Dirty:", "Private_Clean:") and not shared:
+            total += 1024 * int(rest[0])
+    return total
 
 
 @dataclass
