@@ -15,6 +15,8 @@ from control.api.errors import TooMany
 from control.models import Token
 
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
+INSTALLATION = frozenset({"settings", "webhooks"})
+"""What concerns everybody and not one host."""
 PER_SECOND = 200.0
 BURST = 1000.0
 SEEN_EVERY = timedelta(minutes=1)
@@ -54,6 +56,8 @@ def authenticate() -> None:
         raise TooMany(math.ceil(wait))
     if token.read_only and request.method not in READS:
         abort(403, f"token {token.name} may only read")
+    if token.hosts_only and request.method not in READS and request.blueprint in INSTALLATION:
+        abort(403, f"token {token.name} may change hosts, not {request.blueprint}")
 
 
 def has_token() -> bool:

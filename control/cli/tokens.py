@@ -19,12 +19,13 @@ def token() -> None:
 @token.command("create")
 @click.argument("name")
 @click.option("--read-only", is_flag=True, help="It may look but not change.")
+@click.option("--hosts-only", is_flag=True, help="It may change neither settings nor webhooks.")
 @as_json
 @plainly
-def token_create(name: str, read_only: bool, as_json: bool) -> None:
+def token_create(name: str, read_only: bool, hosts_only: bool, as_json: bool) -> None:
     """Make a token and print it; it cannot be shown again."""
     connected = plane()
-    made, text = Token.create(name, now(), read_only=read_only)
+    made, text = Token.create(name, now(), read_only=read_only, hosts_only=hosts_only)
     with connected.database.writing() as session:
         _free(
             session,
@@ -32,8 +33,9 @@ def token_create(name: str, read_only: bool, as_json: bool) -> None:
             f"revoke it, rotate it (edgectl token rotate {name}), or choose another name",
         )
         session.add(made)
-        record(session, "token_created", now(), actor=WHO.name, name=name, read_only=read_only)
-    show({"name": name, "token": text, "read_only": read_only}, as_json, text)
+        record(session, "token_created", now(), actor=WHO.name, name=name, scope=made.scope)
+    value = {"name": name, "token": text, "read_only": read_only, "scope": made.scope}
+    show(value, as_json, text)
 
 
 @token.command("list")
@@ -47,6 +49,7 @@ def token_list(as_json: bool) -> None:
         {
             "name": row.name,
             "read_only": row.read_only,
+            "scope": row.scope,
             "created_at": row.created_at.isoformat(),
             "last_used_at": row.last_used_at.isoformat() if row.last_used_at else None,
             "revoked_at": row.revoked_at.isoformat() if row.revoked_at else None,
@@ -54,7 +57,7 @@ def token_list(as_json: bool) -> None:
         for row in rows
     ]
     lines = [
-        f"{i['name']:<24} {'read-only' if i['read_only'] else 'full':<10} "
+        f"{i['name']:<24} {i['scope']:<10} "
         f"{'revoked' if i['revoked_at'] else 'live':<8} last used {i['last_used_at'] or 'never'}"
         for i in items
     ]

@@ -42,7 +42,10 @@ class Counter(Record):
 
 
 class Token(Record):
-    """A bearer token, of which only the SHA-256 is kept; `create` shows it once."""
+    """A bearer token, of which only the SHA-256 is kept; `create` shows it once.
+
+    One that is `read_only` changes nothing, one of `hosts_only` neither settings nor webhooks.
+    """
 
     __tablename__ = "tokens"
 
@@ -51,19 +54,31 @@ class Token(Record):
     sha256: Mapped[str] = mapped_column(unique=True, repr=False)
     created_at: Mapped[datetime]
     read_only: Mapped[bool] = mapped_column(default=False)
+    hosts_only: Mapped[bool] = mapped_column(default=False)
     last_used_at: Mapped[datetime | None] = mapped_column(default=None)
     revoked_at: Mapped[datetime | None] = mapped_column(default=None)
 
     @classmethod
-    def create(cls, name: str, now: datetime, *, read_only: bool = False) -> tuple[Token, str]:
+    def create(
+        cls, name: str, now: datetime, *, read_only: bool = False, hosts_only: bool = False
+    ) -> tuple[Token, str]:
         """Return the record and the token itself, which nobody can learn again."""
         text = TOKEN_PREFIX + secrets.token_urlsafe(32)
-        digest = cls.digest(text)
-        return cls(name=name, sha256=digest, created_at=now, read_only=read_only), text
+        made = cls(name=name, sha256=cls.digest(text), created_at=now)
+        made.read_only, made.hosts_only = read_only, hosts_only
+        return made, text
+
+    @property
+    def scope(self) -> str:
+        """`read-only`, `hosts` or `full`."""
+        if self.read_only:
+            return "read-only"
+        return "hosts" if self.hosts_only else "full"
 
     def rotate(self, now: datetime) -> tuple[Token, str]:
         """Another of the same name and rights; this one stays valid under `<name>.old` until it is revoked."""
-        made = self.create(self.name, now, read_only=self.read_only)
+        rights = {"read_only": self.read_only, "hosts_only": self.hosts_only}
+        made = self.create(self.name, now, **rights)
         self.name = f"{self.name}.old"
         return made
 

@@ -323,6 +323,21 @@ class TestTokens:
         assert reader.get(HOSTS).status_code == 200
         assert put(reader).status_code == 403
 
+    def test_one_of_hosts_only_changes_neither_settings_nor_webhooks(self, house: House) -> None:
+        record, secret = Token.create("billing", house.clock(), hosts_only=True)
+        with house.plane.database.writing() as session:
+            session.add(record)
+        billing = create_app(house.plane).test_client()
+        billing.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {secret}"
+        assert put(billing).status_code == 201
+        assert billing.patch(f"{ACME}/theme", json={"primary": "#112233"}).status_code == 200
+        assert billing.get("/api/v1/settings").status_code == 200
+        refused = billing.put("/api/v1/settings", json={"acme_enabled": False})
+        assert refused.status_code == 403
+        assert refused.json["message"] == "token billing may change hosts, not settings"
+        assert billing.put("/api/v1/webhooks/x", json={"url": "https://x.test/"}).status_code == 403
+        assert billing.delete("/api/v1/webhooks/x").status_code == 403
+
     def test_only_the_digest_is_stored(self, house: House, token: str) -> None:
         with house.plane.database.reading() as session:
             row = session.query(Token).one()

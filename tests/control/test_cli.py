@@ -162,7 +162,7 @@ class TestTokens:
     def test_rotation_keeps_the_former_until_it_is_revoked(
         self, edgectl: Run, env: dict[str, str]
     ) -> None:
-        former = edgectl("token", "create", "modoboa", "--read-only").stdout.strip()
+        former = edgectl("token", "create", "modoboa", "--hosts-only").stdout.strip()
         made = json.loads(edgectl("token", "rotate", "modoboa", "--json").stdout)
         client = create_app(connect(from_environment(env), lambda: datetime.now(UTC))).test_client()
 
@@ -172,9 +172,9 @@ class TestTokens:
 
         assert (asks(former), asks(made["token"])) == (200, 200)
         listed = json.loads(edgectl("token", "list", "--json").stdout)
-        assert [(t["name"], t["read_only"]) for t in listed] == [
-            ("modoboa", True),
-            ("modoboa.old", True),
+        assert [(t["name"], t["scope"]) for t in listed] == [
+            ("modoboa", "hosts"),
+            ("modoboa.old", "hosts"),
         ]
         again = edgectl("token", "rotate", "modoboa")
         assert again.exit_code == 1
