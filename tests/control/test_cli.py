@@ -16,10 +16,11 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from control import registry, sealing
+from control import registry, schema, sealing
 from control.app import create_app
 from control.certificates import check, load_key
 from control.cli import COMMANDS, main
+from control.database import Database
 from control.registry import Who
 from control.settings import from_environment
 from control.wiring import connect
@@ -390,6 +391,20 @@ class TestSchema:
         assert "has no schema" in edgectl("host", "list").output
         assert edgectl("migrate").output.startswith("schema is at 0")
         assert edgectl("host", "list").exit_code == 0
+
+    def test_the_same_on_postgresql_one_step_at_a_time(self, postgresql: str) -> None:
+        database = Database(postgresql)
+        newest = schema.newest()
+        try:
+            for number in range(int(newest or 0) - 1, 0, -1):
+                schema.downgrade(database, f"{number:04}")
+                assert schema.current(database) == f"{number:04}"
+            schema.downgrade(database, "base")
+            assert schema.current(database) is None
+        finally:
+            schema.upgrade(database)
+            assert schema.current(database) == newest
+            database.engine.dispose()
 
     def test_the_models_are_what_the_migrations_make(
         self, edgectl: Run, env: dict[str, str]
