@@ -82,11 +82,16 @@ class WaitQuery(Schema):
     )
 
 
-class ListQuery(Schema):
-    """Filters, and where the page begins."""
+class PageQuery(Schema):
+    """How much of a list, and after what."""
 
     limit = fields.Integer(load_default=100, validate=validate.Range(1, 500))
-    after = fields.String(validate=validate.Length(max=300))
+    after = fields.String(load_default="", validate=validate.Length(max=300))
+
+
+class ListQuery(PageQuery):
+    """Filters, and where the page begins."""
+
     status = fields.String(validate=validate.OneOf(STATUSES))
     enabled = fields.Boolean()
     q = fields.String(validate=validate.Length(max=253))

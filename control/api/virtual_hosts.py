@@ -125,7 +125,7 @@ def renew(hostname: str) -> dict[str, Any]:
 
 def _filters(query: dict[str, Any]) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
-    if "after" in query:
+    if query["after"]:
         conditions.append(VirtualHost.hostname > query["after"])
     for name in ("status", "enabled", "owner"):
         if name in query:

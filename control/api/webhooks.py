@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from control import webhooks
 from control.api.context import plane, who
-from control.api.schemas import WebhookList, WebhookMadeSchema, WebhookSchema
+from control.api.schemas import PageQuery, WebhookList, WebhookMadeSchema, WebhookSchema
 from control.models import Webhook
 
 blueprint = Blueprint("webhooks", __name__, description="Who is told of events as they happen")
@@ -21,14 +21,15 @@ NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @blueprint.route("/webhooks", methods=["GET"])
+@blueprint.arguments(PageQuery, location="query")
 @blueprint.response(200, WebhookList)
-def everyone() -> dict[str, Any]:
-    """Who is told, and how far each has been told; secrets are never shown."""
+def everyone(query: dict[str, Any]) -> dict[str, Any]:
+    """Who is told, by name, and how far each has been told; secrets are never shown."""
+    wanted = select(Webhook).where(Webhook.name > query["after"]).order_by(Webhook.name)
     with plane().database.reading() as session:
-        return {
-            "items": session.scalars(select(Webhook).order_by(Webhook.name)).all(),
-            "next": None,
-        }
+        rows = session.scalars(wanted.limit(query["limit"] + 1)).all()
+    page, more = rows[: query["limit"]], len(rows) > query["limit"]
+    return {"items": list(page), "next": page[-1].name if more else None}
 
 
 @blueprint.route("/webhooks/<name>")

@@ -674,6 +674,18 @@ class TestAround:
         assert refused.status_code == 422
         assert "new_orders=300/3h" in refused.json["message"]
 
+    def test_edges_and_webhooks_come_in_pages_too(self, house: House, client: FlaskClient) -> None:
+        house.store.live |= {"edge-2", "edge-3"}
+        for name in ("a", "b", "c"):
+            client.put(f"/api/v1/webhooks/{name}", json={"url": "https://x.test/"})
+        for path, key in (("edges", "id"), ("webhooks", "name")):
+            first = client.get(f"/api/v1/{path}?limit=2").json
+            rest = client.get(f"/api/v1/{path}?after={first['next']}").json
+            assert rest["next"] is None
+            names = [item[key] for item in (*first["items"], *rest["items"])]
+            assert len(names) == 3
+            assert names == sorted(names)
+
     def test_settings_are_shown_and_changed(self, client: FlaskClient) -> None:
         before = client.get("/api/v1/settings").json
         assert before["acme_enabled"] is True
