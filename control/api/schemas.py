@@ -9,6 +9,7 @@ from marshmallow import Schema, ValidationError, fields, post_load, validate
 from control import hostname as hostnames
 from control import limits
 from control.models import LOGO_FIELDS, THEME_FIELDS
+from control.reasons import REASONS
 from control.registry import Wish
 
 LARGEST = 2**53 - 1
@@ -98,6 +99,10 @@ class ListQuery(PageQuery):
     domain = fields.String(validate=validate.Length(max=253))
     expires_before = fields.AwareDateTime(format="iso")
     owner = fields.String(validate=validate.Length(max=64))
+    reason = fields.String(
+        validate=validate.OneOf(sorted(REASONS)),
+        metadata={"description": "why it waits or failed"},
+    )
 
 
 class ProblemSchema(Schema):

@@ -130,6 +130,8 @@ def _filters(query: dict[str, Any]) -> list[ColumnElement[bool]]:
     for name in ("status", "enabled", "owner"):
         if name in query:
             conditions.append(getattr(VirtualHost, name) == query[name])
+    if "reason" in query:
+        conditions.append(VirtualHost.error_reason == query["reason"])
     if "q" in query:
         conditions.append(VirtualHost.hostname.contains(query["q"].lower(), autoescape=True))
     if "domain" in query:

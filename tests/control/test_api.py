@@ -585,6 +585,17 @@ class TestAround:
         rest = client.get(f"/api/v1/events?after={page['next']}").json["items"]
         assert rest[0]["id"] < page["items"][-1]["id"]
 
+    def test_the_list_can_be_narrowed_to_one_reason(
+        self, house: House, client: FlaskClient
+    ) -> None:
+        house.resolver.names["mail.acme.test"] = AddressAnswer((), ("203.0.113.9",), ())
+        put(client)
+        put(client, "fine.acme.test")
+        house.work()
+        found = client.get(f"{HOSTS}?reason=dns_points_elsewhere").json["items"]
+        assert [host["hostname"] for host in found] == ["mail.acme.test"]
+        assert client.get(f"{HOSTS}?reason=bad_luck").status_code == 422
+
     def test_an_event_with_a_reason_says_who_must_act_and_how(
         self, house: House, client: FlaskClient
     ) -> None:
