@@ -9,7 +9,7 @@ from sqlalchemy import Insert, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from control.models import Certificate, Counter, VirtualHost
+from control.models import Certificate, Counter, VirtualHost, Webhook
 from control.plane import Plane
 from control.ports import StoreUnavailable
 
@@ -112,6 +112,11 @@ def _hosts(plane: Plane, session: Session) -> Iterator[str]:
     yield from _metric(
         "control_publish_lag_seconds", "gauge",
         "Age of the oldest change that edges were not given yet.", [("", lag)],
+    )  # fmt: skip
+    failing = session.scalar(select(func.count()).where(Webhook.error.is_not(None)))
+    yield from _metric(
+        "control_webhooks_failing", "gauge", "Webhooks that do not take what they are told.",
+        [("", failing or 0)],
     )  # fmt: skip
 
 

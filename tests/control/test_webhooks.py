@@ -15,7 +15,7 @@ from threading import Thread
 import pytest
 from flask.testing import FlaskClient
 
-from control import registry, rotation, sealing, webhooks
+from control import metrics, registry, rotation, sealing, webhooks
 from control.adapters.messenger import HttpMessenger
 from control.models import Webhook
 from control.ports import AddressAnswer, NotTold
@@ -108,6 +108,7 @@ def test_what_is_not_taken_is_sent_again_and_nothing_overtakes_it(
     registry.delete(house.plane, "mail.acme.test", TEST)
     assert tell(house) == 0
     assert (hook(house).error, hook(house).attempts) == ("it answers 500", 1)
+    assert "control_webhooks_failing 1\n" in metrics.text(house.plane)
     assert tell(house) == 0
     assert receiver.kinds() == ["created"], "not before its time"
     house.clock.forward(seconds=5)
@@ -119,6 +120,7 @@ def test_what_is_not_taken_is_sent_again_and_nothing_overtakes_it(
     ids = [headers["X-Edge-Delivery"] for headers, _ in receiver.got]
     assert len(set(ids[:3])) == 1, "the same delivery each time"
     assert (hook(house).error, hook(house).attempts) == (None, 0)
+    assert "control_webhooks_failing 0\n" in metrics.text(house.plane)
 
 
 def test_only_the_kinds_that_were_asked_for(house: House, receiver: Receiver) -> None:
