@@ -88,6 +88,13 @@ class ControlPlane:
         """The virtual host, with status, error and certificate."""
         return self.call("GET", host_path(name))
 
+    def find(self, name: str) -> dict[str, Any] | None:
+        """The same; None where there is none."""
+        try:
+            return self.get(name)
+        except Absent:
+            return None
+
     def all(self) -> list[dict[str, Any]]:
         """Every virtual host this installation owns, page by page."""
         items: list[dict[str, Any]] = []

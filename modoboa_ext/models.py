@@ -14,6 +14,11 @@ REFUSED_HINT = "The control plane refuses this hostname: resolve what it names, 
 WAITING_HINT = "Waiting until the control plane confirms it; it is told again every minute."
 
 
+def after(generation: int) -> int:
+    """A later generation: the clock's milliseconds, unless they are behind."""
+    return max(generation + 1, time.time_ns() // 1_000_000)
+
+
 class VirtualHostQuerySet(models.QuerySet["VirtualHost"]):
     """The questions asked about virtual hosts."""
 
@@ -99,9 +104,18 @@ class VirtualHost(models.Model):
         """Set `fields` and save as a new generation; the caller holds the row's lock."""
         for name, value in fields.items():
             setattr(self, name, value)
-        self.generation = max(self.generation + 1, time.time_ns() // 1_000_000)
+        self.generation = after(self.generation)
         self.refusal = ""
         self.save()
+
+    def supersede(self, recorded: int = 0) -> bool:
+        """Rise above the generation recorded over there, to be told anew; False if changed meanwhile."""
+        later = after(max(self.generation, recorded))
+        rows = VirtualHost.objects.filter(pk=self.pk, generation=self.generation)
+        if not rows.update(generation=later, refusal=""):
+            return False
+        self.generation, self.refusal = later, ""
+        return True
 
     def bury(self, now: datetime) -> None:
         """Unlink every domain and leave a tombstone, until the control plane has confirmed it."""

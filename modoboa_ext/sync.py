@@ -11,7 +11,7 @@ from django.utils import timezone
 from modoboa.admin.models import Domain
 from redis.exceptions import RedisError
 
-from modoboa_ext.control_plane import ControlPlane, ControlPlaneError, Refused, connect
+from modoboa_ext.control_plane import OWNER, ControlPlane, ControlPlaneError, Refused, connect
 from modoboa_ext.models import Link, VirtualHost
 
 QUEUE = "modoboa"
@@ -29,7 +29,22 @@ def soon(pk: int) -> None:
 
 
 def push(host: VirtualHost, control: ControlPlane) -> None:
-    """Bring the control plane to this row's generation. Raises ControlPlaneError.
+    """Bring the control plane to this row's generation; a refusal is noted on the row. Raises ControlPlaneError.
+
+    Where a later generation is recorded there, as after an older database was restored here, the row
+    rises above it and is sent again.
+    """
+    try:
+        send(host, control)
+    except Refused as refusal:
+        if overtake(host, control):
+            return push(host, control)
+        note_refusal(host, refusal)
+        raise
+
+
+def send(host: VirtualHost, control: ControlPlane) -> None:
+    """One attempt. Raises ControlPlaneError.
 
     1. A tombstone is deleted there, then here.
     2. Anything else is put whole; the answer goes into the mirror.
@@ -37,7 +52,7 @@ def push(host: VirtualHost, control: ControlPlane) -> None:
     """
     sent = host.generation
     if host.deleted_at is not None:
-        control.delete(host.name, sent)
+        remove(host, control)
         VirtualHost.objects.filter(pk=host.pk, generation=sent).delete()
         log.info("virtual host %s: removal confirmed", host.name)
         return
@@ -47,6 +62,34 @@ def push(host: VirtualHost, control: ControlPlane) -> None:
         confirmed_generation=sent, refusal="", **mirrored(answer)
     )
     log.info("virtual host %s: generation %d confirmed", host.name, sent)
+
+
+def remove(host: VirtualHost, control: ControlPlane) -> None:
+    """Take the host away over there; one that belongs to somebody else counts as gone."""
+    try:
+        control.delete(host.name, host.generation)
+    except Refused:
+        there = control.find(host.name)
+        if there is not None and there["owner"] == OWNER:
+            raise
+
+
+def overtake(host: VirtualHost, control: ControlPlane) -> bool:
+    """Rise above a later generation of ours that is recorded there; whether there was one."""
+    there = control.find(host.name)
+    if there is None or there["owner"] != OWNER or there["generation"] <= host.generation:
+        return False
+    return host.supersede(there["generation"])
+
+
+def note_refusal(host: VirtualHost, refusal: Refused) -> None:
+    """Keep the sentence on the row, if that is still what was sent; log it when it is new."""
+    if host.refusal == refusal.message:
+        return
+    host.refusal = refusal.message
+    rows = VirtualHost.objects.filter(pk=host.pk, generation=host.generation)
+    rows.update(refusal=refusal.message)
+    log.error("virtual host %s: the control plane refuses: %s", host.name, refusal.message)
 
 
 def mirrored(answer: dict[str, Any]) -> dict[str, Any]:
@@ -61,13 +104,10 @@ def drop_orphans() -> None:
 
 
 def attempt(host: VirtualHost, control: ControlPlane) -> bool:
-    """Push one row; whether it is confirmed. A refusal is noted on the row; Unreachable is raised."""
+    """Push one row; False where it is refused. Any other ControlPlaneError is raised."""
     try:
         push(host, control)
-    except Refused as refusal:
-        sent = VirtualHost.objects.filter(pk=host.pk, generation=host.generation)
-        sent.update(refusal=refusal.message)
-        log.error("virtual host %s: the control plane refuses: %s", host.name, refusal.message)
+    except Refused:
         return False
     return True
 

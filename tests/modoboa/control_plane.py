@@ -52,9 +52,10 @@ class ControlPlaneInMemory:
         return {"items": [self.hosts[name] for name in names[:limit]], "next": more}
 
     def put(self, name: str, query: dict[str, str], body: dict[str, Any]) -> tuple[int, Any]:
-        """Create or update; 409 for an older generation or a domain that is linked elsewhere."""
-        if body["generation"] < self.generations.get(name, 0):
-            return 409, {"message": f"{name}: a later generation is recorded"}
+        """Create or update; 409 for an older generation, another owner or a domain linked elsewhere."""
+        refused = self.refusal(name, body["generation"], body["owner"])
+        if refused:
+            return refused
         for other, host in self.hosts.items():
             taken = set(host["domains"]) & set(body["domains"])
             if other != name and taken:
@@ -77,12 +78,32 @@ class ControlPlaneInMemory:
 
     def delete(self, name: str, query: dict[str, str], body: None) -> tuple[int, Any]:
         """Remove; the generation is remembered."""
-        if int(query.get("generation", 0)) < self.generations.get(name, 0):
-            return 409, {"message": f"{name}: a later generation is recorded"}
-        if self.hosts.pop(name, None) is None:
+        if name not in self.hosts:
             return 404, {"message": f"There is no virtual host {name}."}
+        refused = self.refusal(name, int(query["generation"]), query.get("owner"))
+        if refused:
+            return refused
+        del self.hosts[name]
         self.generations[name] = int(query["generation"])
         return 204, None
+
+    def refusal(self, name: str, generation: int, owner: str | None) -> tuple[int, Any] | None:
+        """409 for an older generation, also after a delete, and for another owner."""
+        recorded = self.generations.get(name, 0)
+        if generation < recorded:
+            return 409, {"message": f"generation {generation} of {name} is older than {recorded}"}
+        its = self.hosts.get(name, {}).get("owner")
+        if its not in (None, owner):
+            return 409, {"message": f"{name} belongs to {its}"}
+        return None
+
+    def overwrite(self, name: str, **fields: Any) -> None:
+        """Somebody else writes a host over there."""
+        self.hosts[name] = {
+            "hostname": name, "status": "ready", "domains": [], "enabled": True, "owner": None,
+            **self.hosts.get(name, {}), **fields,
+        }  # fmt: skip
+        self.generations[name] = self.hosts[name].setdefault("generation", 0)
 
 
 def handler_for(plane: ControlPlaneInMemory) -> type[BaseHTTPRequestHandler]:

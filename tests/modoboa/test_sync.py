@@ -92,6 +92,36 @@ def test_a_refusal_is_noted_with_its_sentence_and_forgotten_with_the_next_change
     assert sync.push_all() == 0
 
 
+def test_a_later_generation_recorded_over_there_is_overtaken(told, town, jobs_log):
+    """As after an older database was restored here."""
+    for name in (ACME, GLOBEX):
+        told.overwrite(name, generation=10**14)
+    town.hosts[ACME].change(enabled=False)
+    town.hosts[GLOBEX].bury(town.hosts[GLOBEX].creation)
+    assert sync.push_all() == 0
+    assert told.hosts[ACME]["enabled"] is False
+    assert GLOBEX not in told.hosts
+    assert VirtualHost.objects.get(name=ACME).generation == 10**14 + 1
+    assert not [record for record in jobs_log.records if record.levelname == "ERROR"]
+
+
+def test_a_host_that_is_somebody_elses_over_there_can_be_deleted_here(told, town):
+    told.overwrite(GLOBEX, owner="script")
+    town.hosts[GLOBEX].bury(town.hosts[GLOBEX].creation)
+    assert sync.push_all() == 0
+    assert not VirtualHost.objects.filter(name=GLOBEX).exists()
+    assert told.hosts[GLOBEX]["owner"] == "script"
+
+
+def test_a_refusal_that_stays_is_logged_once(told, town, jobs_log):
+    told.overwrite(ACME, owner="script")
+    town.hosts[ACME].change()
+    jobs.every_minute()
+    jobs.every_minute()
+    errors = [record.getMessage() for record in jobs_log.records if record.levelname == "ERROR"]
+    assert errors == [f"virtual host {ACME}: the control plane refuses: {ACME} belongs to script"]
+
+
 def test_a_wrong_token_says_what_to_do(town, control_plane):
     control_plane.answers["GET", "/settings"] = 401, {"message": "unknown token"}
     with pytest.raises(Unauthorised, match="edgectl token create"):
