@@ -188,6 +188,7 @@ class VirtualHostViewSet(
         if host.confirmed:
             mirror.note(host, connect().part("POST", host.name, "retry"))
         else:
+            host.supersede()
             sync.push(host, connect())
         return Response(self.get_serializer(self.get_object()).data)
 

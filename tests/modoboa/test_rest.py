@@ -193,6 +193,32 @@ def test_a_retry_is_409_unless_it_failed(api, control_plane):
     assert (answer.status_code, answer.json()["provisioning_status"]) == (200, "pending")
 
 
+def test_a_retry_of_a_refusal_rises_above_what_a_deleted_host_recorded(api, control_plane):
+    """As after an older database was restored here: the host was changed, then deleted since."""
+    VirtualHost.objects.filter(name=ACME).update(generation=1000, confirmed_generation=999)
+    del control_plane.hosts[ACME]
+    sync.push_all()
+    refused = api("get", f"{BASE}{pk(ACME)}/").json()
+    assert refused["provisioning_status"] == "failed"
+    assert refused["last_provisioning_error"].startswith(f"generation 1000 of {ACME} is older")
+    answer = api("post", f"{BASE}{pk(ACME)}/retry_provisioning/")
+    assert (answer.status_code, answer.json()["provisioning_status"]) == (200, "pending")
+    assert VirtualHost.objects.get(name=ACME).confirmed
+    assert control_plane.hosts[ACME]["domains"] == ["acme.test"]
+
+
+def test_a_retry_that_is_refused_again_stays_failed_with_the_sentence(api, control_plane):
+    sentence = f"hostname is reserved: {ACME}"
+    control_plane.answers["PUT", f"/virtualhosts/{ACME}"] = 422, {"message": sentence}
+    VirtualHost.objects.get(name=ACME).change()
+    sync.push_all()
+    refused = api("post", f"{BASE}{pk(ACME)}/retry_provisioning/")
+    assert (refused.status_code, refused.json()["detail"]) == (422, sentence)
+    row = api("get", f"{BASE}{pk(ACME)}/").json()
+    assert (row["provisioning_status"], row["last_provisioning_error"]) == ("failed", sentence)
+    assert row["error"]["actor"] == "operator"
+
+
 def test_a_failure_says_what_went_wrong_and_what_to_do(api, control_plane):
     control_plane.hosts[ACME] |= FAILED
     age(ACME)
