@@ -3,7 +3,7 @@ local redis = require("edge.redis")
 
 local _M = {}
 
-_M.BATCH = 500
+_M.BATCH = 100 -- (1) half a millisecond of work: handshakes of this worker wait for one batch at most
 
 --- One look: epoch, completeness, revision, floor, the hosts changed after `applied`, who expires first.
 function _M.look(red, applied)

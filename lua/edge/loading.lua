@@ -77,14 +77,19 @@ local function fetch_settled(hostname)
   return host, word
 end
 
+--- The host as shared memory has it, at revision `rev` or newer; nil otherwise.
+local function held_since(hostname, rev)
+  local host = held.get(hostname)
+  return host and host.asof >= rev and host or nil
+end
+
 --- Another worker is loading this host: wait for what it puts into shared memory.
 local function wait_for_other(hostname, rev)
   local deadline = ngx.now() + LONGEST_WAIT
   while ngx.now() < deadline and state:get("load|" .. hostname) do
     ngx.sleep(0.002)
   end
-  local host = held.get(hostname)
-  return host and host.asof >= rev and host or nil
+  return held_since(hostname, rev)
 end
 
 local function load_alone(hostname, rev)
@@ -92,13 +97,16 @@ local function load_alone(hostname, rev)
   if failed then
     return nil, failed
   end
-  if not state:safe_add("load|" .. hostname, true, LONGEST_WAIT * 2) then
-    local host = wait_for_other(hostname, rev)
-    if host then
-      return host
-    end
+  local is_first = state:safe_add("load|" .. hostname, true, LONGEST_WAIT * 2)
+  -- (1) even the first may come after somebody who has finished since it looked
+  local host = (is_first and held_since or wait_for_other)(hostname, rev)
+  if host and not is_first then
+    return host
   end
-  local host, word = fetch_settled(hostname)
+  local word
+  if not host then
+    host, word = fetch_settled(hostname)
+  end
   state:delete("load|" .. hostname)
   if not host then
     state:safe_set("bad|" .. hostname, word, FAILURE_KEPT)
