@@ -43,6 +43,7 @@ class VirtualHost(models.Model):
     `generation` grows with each change and is the version the control plane is told; the row is
     confirmed once `confirmed_generation` equals it. It starts at the clock's milliseconds, so that a name
     that is deleted and made again, even in a new database, is newer than what was known of it.
+    `removal_owed` says that the name was deleted and made again before the control plane heard of it.
     `mirror` is the control plane's last answer about the host, `mirrored_at` its time.
     """
 
@@ -52,6 +53,7 @@ class VirtualHost(models.Model):
     generation = models.BigIntegerField(default=0)
     confirmed_generation = models.BigIntegerField(default=0)
     deleted_at = models.DateTimeField(null=True, blank=True)
+    removal_owed = models.BooleanField(default=False)
     refusal = models.TextField(blank=True, default="")
     mirror = models.JSONField(default=dict, blank=True)
     mirrored_at = models.DateTimeField(null=True, blank=True)
@@ -102,8 +104,10 @@ class VirtualHost(models.Model):
 
     def change(self, **fields: Any) -> None:
         """Set `fields` and save as a new generation; the caller holds the row's lock."""
+        deleted = self.deleted_at is not None
         for name, value in fields.items():
             setattr(self, name, value)
+        self.removal_owed = self.removal_owed or (deleted and self.deleted_at is None)
         self.generation = after(self.generation)
         self.refusal = ""
         self.save()

@@ -47,8 +47,9 @@ def send(host: VirtualHost, control: ControlPlane) -> None:
     """One attempt. Raises ControlPlaneError.
 
     1. A tombstone is deleted there, then here.
-    2. Anything else is put whole; the answer goes into the mirror.
-    3. The confirmation counts for the generation that was sent, not for a later one.
+    2. A name that was deleted and made again is removed first: nothing of its former life stays.
+    3. Then it is put whole; the answer goes into the mirror.
+    4. The confirmation counts for the generation that was sent, not for a later one.
     """
     sent = host.generation
     if host.deleted_at is not None:
@@ -56,6 +57,10 @@ def send(host: VirtualHost, control: ControlPlane) -> None:
         VirtualHost.objects.filter(pk=host.pk, generation=sent).delete()
         log.info("virtual host %s: removal confirmed", host.name)
         return
+    former = VirtualHost.objects.filter(pk=host.pk, removal_owed=True)
+    if host.removal_owed and former.exists():
+        remove(host, control)
+        former.update(removal_owed=False)
     wanted = {"domains": host.domain_names(), "enabled": host.enabled, "generation": sent}
     answer = control.put(host.name, **wanted)
     VirtualHost.objects.filter(pk=host.pk, generation=sent).update(

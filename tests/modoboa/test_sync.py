@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from modoboa.admin.models import Domain
 from rq.cron import CronScheduler
 
-from modoboa_ext import jobs, sync
+from modoboa_ext import jobs, linking, sync
 from modoboa_ext.control_plane import Unauthorised, connect
 from modoboa_ext.models import Link, VirtualHost
 from tests.modoboa.town import ACME, GLOBEX, Town
@@ -42,8 +42,6 @@ def test_a_saved_domain_is_pushed_by_the_queue_after_the_commit(
 ):
     from modoboa.core.models import User
 
-    from modoboa_ext import linking
-
     admin = User.objects.get(username="admin")
     domain = Domain.objects.create(name="initech.test", enable_dns_checks=False)
     with django_capture_on_commit_callbacks(execute=True) as callbacks:
@@ -72,11 +70,28 @@ def test_a_name_that_is_deleted_and_made_again_is_newer_than_before(told, town):
     host.bury(host.creation)
     sync.push_all()
     assert not VirtualHost.objects.filter(name=GLOBEX).exists()
-    from modoboa_ext.linking import host_called
-
-    again = host_called(GLOBEX)
+    again = linking.host_called(GLOBEX)
     assert again.generation >= told.generations[GLOBEX]
     assert sync.push_all() == 0
+
+
+def test_a_name_made_again_before_its_removal_was_told_has_nothing_of_its_former_life(told, town):
+    told.hosts[ACME]["theme"] = {"primary": "#102030"}
+    town.hosts[ACME].bury(town.hosts[ACME].creation)
+    linking.set_hostname(town.domains["globex.test"], ACME, town.people["SuperAdmins"])
+    told.down = True
+    assert sync.push_all() == 2
+    told.down = False
+    told.asked.clear()
+    assert sync.push_all() == 0
+    methods = [method for method, path, _ in told.asked if path.endswith(ACME)]
+    assert methods[0] == "DELETE"
+    assert told.hosts[ACME]["domains"] == ["globex.test"]
+    assert "theme" not in told.hosts[ACME]
+    VirtualHost.objects.get(name=ACME).change()
+    told.asked.clear()
+    sync.push_all()
+    assert [method for method, _, _ in told.asked] == ["PUT"]
 
 
 def test_a_refusal_is_noted_with_its_sentence_and_forgotten_with_the_next_change(told, town):
