@@ -8,7 +8,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from modoboa_ext import journal, mirror, sync
-from modoboa_ext.control_plane import ControlPlane, ControlPlaneError, connect
+from modoboa_ext.control_plane import Absent, ControlPlane, ControlPlaneError, Refused, connect
 from modoboa_ext.models import VirtualHost
 
 log = logging.getLogger("modoboa.jobs")
@@ -46,17 +46,27 @@ def check_certificate_renewals() -> None:
     """Ask for the renewal of each certificate that is due, now.
 
     The control plane renews by itself; this keeps the cron line of an administrator who has one.
-    Disabled hosts and those without a certificate of the authority's are left alone.
+    Disabled hosts and those without a certificate of the authority's are left alone; what is refused
+    for one host is logged, and the next one is asked for.
     """
     try:
         control = connect()
         note_all(control)
         for host in VirtualHost.objects.present().filter(enabled=True):
             if is_due(host):
-                log.info("virtual host %s: renewal asked for", host.name)
-                control.part("POST", host.name, "renew")
+                ask_renewal(host, control)
     except ControlPlaneError as error:
         log.error("renewals could not be asked for: %s", error.message)
+
+
+def ask_renewal(host: VirtualHost, control: ControlPlane) -> None:
+    """Ask for one renewal. Raises Unreachable and Unauthorised, after which no other would fare better."""
+    try:
+        control.part("POST", host.name, "renew")
+    except (Absent, Refused) as error:
+        log.error("virtual host %s: renewal is refused: %s", host.name, error.message)
+    else:
+        log.info("virtual host %s: renewal asked for", host.name)
 
 
 def is_due(host: VirtualHost) -> bool:

@@ -187,6 +187,18 @@ def test_renewals_that_are_due_are_asked_for(told):
     assert renewals == [f"/virtualhosts/{ACME}/renew"]
 
 
+def test_a_renewal_that_is_refused_keeps_none_of_the_others_from_being_asked_for(told, jobs_log):
+    for name in (ACME, GLOBEX):
+        told.hosts[name] |= {"status": "ready", "certificate": DUE}
+    told.answers["POST", f"/virtualhosts/{ACME}/renew"] = 409, {"message": "limit reached"}
+    told.answers["POST", f"/virtualhosts/{GLOBEX}/renew"] = 202, {}
+    jobs.check_certificate_renewals()
+    assert [record.getMessage() for record in jobs_log.records] == [
+        f"virtual host {ACME}: renewal is refused: limit reached",
+        f"virtual host {GLOBEX}: renewal asked for",
+    ]
+
+
 def test_a_link_whose_domain_went_while_we_were_away_is_dropped_and_told(told, town):
     Link.objects.filter(virtual_host__name=GLOBEX).update(domain_id=999_999)
     jobs.every_minute()
