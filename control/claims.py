@@ -87,7 +87,7 @@ def claim(database: Database, worker: str, now: datetime, limit: int) -> list[Cl
     with database.reading() as session:
         ending = session.scalars(_ENDING, {"passed": now - PASSED, "soon": now + SOON}).all()
     taken: list[Row[tuple[int, str]]] = []
-    with database.writing() as session:
+    with database.writing(lasting=False) as session:
         if ending:
             first = {**wish, "most": limit, "ending": ending}
             taken += session.execute(_TAKE_ENDING, first)
@@ -105,13 +105,13 @@ def anything_due(database: Database, now: datetime) -> bool:
 def keep(database: Database, leases: Collection[str], now: datetime) -> None:
     """Extend the leases of work under way."""
     if leases:
-        with database.writing() as session:
+        with database.writing(lasting=False) as session:
             session.execute(_KEEP, {"leases": list(leases), "until": now + LEASE})
 
 
 def release(database: Database, held: Claim) -> None:
     """Let others take it; nothing happens when the lease was lost before."""
-    with database.writing() as session:
+    with database.writing(lasting=False) as session:
         session.execute(_RELEASE, {"of": held.host_id, "under": held.lease})
 
 
@@ -123,7 +123,7 @@ def free_dead(database: Database, is_dead: Callable[[str], bool]) -> Sequence[st
         )
         dead = [lease for lease in held if lease and is_dead(lease.rsplit("/", 1)[0])]
     if dead:
-        with database.writing() as session:
+        with database.writing(lasting=False) as session:
             session.execute(
                 update(VirtualHost)
                 .where(VirtualHost.lease.in_(dead))
@@ -133,9 +133,11 @@ def free_dead(database: Database, is_dead: Callable[[str], bool]) -> Sequence[st
 
 
 @contextmanager
-def owned(database: Database, held: Claim) -> Iterator[tuple[Session, VirtualHost]]:
+def owned(
+    database: Database, held: Claim, *, lasting: bool = True
+) -> Iterator[tuple[Session, VirtualHost]]:
     """A write transaction on a claimed host; Lost when the claim does not hold any more."""
-    with database.writing() as session:
+    with database.writing(lasting=lasting) as session:
         host = locked(session, host_id=held.host_id)
         if host is None or host.lease != held.lease or host.deleted_at is not None:
             raise Lost(held.hostname)

@@ -41,7 +41,10 @@ class Database:
         # costs it two round trips.
         alone = {} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
         self._reads = self.engine.execution_options(**alone)
-        self._writes = self.engine.execution_options(immediate=True)
+        self._writes = {
+            lasting: self.engine.execution_options(writes="FULL" if lasting else "NORMAL")
+            for lasting in (True, False)
+        }
         self._writer: Any = _Turn(self.url.database) if self.is_sqlite else nullcontext()
 
     @contextmanager
@@ -51,11 +54,15 @@ class Database:
             yield session
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
-        """A session that commits at the end, or rolls back when the block raises."""
+    def writing(self, *, lasting: bool = True) -> Iterator[Session]:
+        """A session that commits at the end, or rolls back when the block raises.
+
+        With `lasting` off SQLite does not wait for the disk: a power cut may take such a commit back, whole,
+        until a lasting one follows. For what a worker finds out again: leases, what edges were given.
+        """
         with (
             self._writer,
-            Session(self._writes, expire_on_commit=False) as session,
+            Session(self._writes[lasting], expire_on_commit=False) as session,
             session.begin(),
         ):
             yield session
@@ -142,5 +149,9 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    immediate = connection.get_execution_options().get("immediate", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    synchronous = connection.get_execution_options().get("writes")
+    if synchronous is None:
+        connection.exec_driver_sql("BEGIN")
+    else:
+        connection.exec_driver_sql(f"PRAGMA synchronous={synchronous}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -286,7 +286,7 @@ def _warn(session: Session, host: VirtualHost, now: datetime) -> None:
 def _succeed(plane: Plane, held: Claim, runtime: RuntimeSettings, change: int) -> bool:
     """Say `ready`, unless the record changed since edges applied it."""
     now = plane.clock()
-    with owned(plane.database, held) as (session, host):
+    with owned(plane.database, held, lasting=False) as (session, host):
         if host.change != change or host.published < change:
             return False
         if host.status != "ready":

@@ -9,8 +9,9 @@ from typing import cast
 
 from sqlalchemy import BigInteger, BindParameter, Table, bindparam, case, func, select, update
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
-from control.models import Certificate, EdgeState, VirtualHost
+from control.models import Certificate, Domain, EdgeState, VirtualHost
 from control.plane import Plane
 from control.ports import Challenge, EdgeCertificate, EdgeHost, EdgeReport, PortError
 
@@ -91,7 +92,8 @@ def read(plane: Plane, host_id: int) -> Committed:
     """The record as it is committed now."""
     with plane.database.reading() as session:
         host = looked(session, host_id)
-        _ = host.domains
+        linked = session.scalars(_DOMAINS, {"sought": host_id}).all()
+        set_committed_value(host, "domains", list(linked))
         return Committed(host, *_epoch_and_revision(session))
 
 
@@ -123,7 +125,7 @@ def give(
     revision = plane.store.publish(
         host, epoch=found.epoch, at_least=found.at_least, challenges=challenges, forget=forget
     )
-    with plane.database.writing() as session:
+    with plane.database.writing(lasting=False) as session:
         given = {"sought": found.host.id, "given": host.change, "under": revision}
         session.execute(_NOTE, given)
         if challenges or forget:
@@ -151,6 +153,7 @@ _EPOCH_AND_REVISION = select(
     EdgeState.epoch, EdgeState.floor, select(func.max(VirtualHost.revision)).scalar_subquery()
 )
 _RECORD = select(VirtualHost).where(VirtualHost.id == _SOUGHT)
+_DOMAINS = select(Domain).where(Domain.virtual_host_id == _SOUGHT).order_by(Domain.name)
 _TOKENS = select(_HOSTS.c.tokens).where(_HOSTS.c.id == _SOUGHT)
 _SET_TOKENS = update(_HOSTS).where(_HOSTS.c.id == _SOUGHT).values(tokens=bindparam("held"))
 _GIVEN, _UNDER = bindparam("given", type_=BigInteger()), bindparam("under", type_=BigInteger())

@@ -6,10 +6,13 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Connection, event, text
 
+from control.claims import release
 from control.database import Database
+from control.issuance import issue
 from control.models import VirtualHost
 from tests.control.conftest import House, both_databases
 
@@ -60,3 +63,43 @@ def test_what_was_read_may_be_changed_and_nothing_of_it_is_written(house: House)
         session.query(VirtualHost).filter_by(status="x").all()
     with house.plane.database.reading() as session:
         assert session.query(VirtualHost).one().status == "pending"
+
+
+def test_what_the_ca_or_edges_are_told_of_is_on_the_disk_before(house: House) -> None:
+    commits: list[str] = []
+    told: dict[str, str] = {}
+
+    def committed(connection: Connection) -> None:
+        level = connection.exec_driver_sql("PRAGMA synchronous").scalar()
+        commits.append({1: "normal", 2: "full"}[level])
+
+    def watch(inner: Any, method: str, name: str) -> None:
+        real = getattr(inner, method)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            told.setdefault(name, commits[-1])
+            return real(*arguments, **options)
+
+        setattr(inner, method, call)
+
+    event.listen(house.plane.database.engine, "commit", committed)
+    house.add()
+    assert commits == ["full"], "what an owner was told of stays"
+    for method, name in (
+        ("new_order", "its key"),
+        ("challenges", "the order's URL"),
+        ("finalize", "which challenges edges hold"),
+    ):
+        watch(house.authority, method, name)
+    held = house.take()
+    issue(house.plane, held, house.plane.runtime())
+    assert commits[-1] == "full", "the certificate, before edges have it"
+    release(house.plane.database, held)
+    house.work()
+    assert told == {
+        "its key": "full",
+        "the order's URL": "full",
+        "which challenges edges hold": "normal",
+    }
+    assert house.host().status == "ready"
+    assert commits[-1] == "normal", "what the next worker would find out again"
