@@ -34,7 +34,8 @@ class HttpMessenger:
         connection = http.client.HTTPConnection(host, port, timeout=self._seconds)
         try:
             connection.sock = self._connect(host, port, secure=parts.scheme == "https")
-            connection.request("POST", path, body, dict(headers))
+            named = {"Host": parts.netloc, "User-Agent": "modoboa-edge (webhook)"}
+            connection.request("POST", path, body, {**named, **headers})
             answer = connection.getresponse()
             answer.read(LARGEST_ANSWER)
             return answer.status

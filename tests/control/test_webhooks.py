@@ -96,6 +96,7 @@ def test_events_come_signed_and_in_order_and_once(house: House, receiver: Receiv
     event = json.loads(body)
     assert (event["hostname"], headers["X-Edge-Event"]) == ("mail.acme.test", "created")
     assert headers["X-Edge-Delivery"] == str(event["id"])
+    assert headers["Host"] == receiver.url.split("/")[2]
     assert hook(house).told == json.loads(receiver.got[-1][1])["id"]
 
 
