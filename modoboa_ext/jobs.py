@@ -32,14 +32,10 @@ def every_minute() -> None:
 
 
 def note_all(control: ControlPlane) -> None:
-    """Refresh the mirror of every host; one that got lost over there is pushed again next time."""
+    """Refresh the mirror of every host; what is lost or differs over there is pushed next time."""
+    asked_at = timezone.now()
     there = {answer["hostname"]: answer for answer in control.all()}
-    for host in VirtualHost.objects.present():
-        answer = there.get(host.name)
-        if answer is not None:
-            mirror.note(host, answer)
-        elif host.confirmed:
-            VirtualHost.objects.filter(pk=host.pk).update(confirmed_generation=0)
+    mirror.note_all(there, asked_at)
 
 
 def check_certificate_renewals() -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from modoboa_ext.control_plane import Absent, ControlPlane, ControlPlaneError, Unreachable, connect
+from modoboa_ext.comparison import of_one
+from modoboa_ext.control_plane import ControlPlane, ControlPlaneError, Unreachable, connect
 from modoboa_ext.models import VirtualHost
 
 FRESH = timedelta(seconds=2)
 PATIENCE_SECONDS = 3.0
 PAUSE_SECONDS = 5.0
+ROWS_AT_ONCE = 100
 rests_until = 0.0
 
 
@@ -45,13 +47,35 @@ def is_old(host: VirtualHost) -> bool:
 
 
 def ask(host: VirtualHost, control: ControlPlane) -> None:
-    """Ask about one host and note the answer; one that got lost over there is pushed again."""
-    try:
-        note(host, control.get(host.name))
-    except Absent:
-        if host.confirmed:
-            VirtualHost.objects.filter(pk=host.pk).update(confirmed_generation=0)
-            host.confirmed_generation = 0
+    """Ask about one host and note the answer."""
+    answer = control.find(host.name)
+    if answer is not None:
+        note(host, answer)
+    distrust(host, answer)
+
+
+def distrust(host: VirtualHost, answer: dict | None) -> None:
+    """A confirmed host that is lost (None) or differs over there is to be pushed again."""
+    if host.confirmed and of_one(host.name, host, answer):
+        host.supersede(answer["generation"] if answer else 0)
+
+
+def note_all(there: dict[str, dict], asked_at: datetime) -> None:
+    """Keep the whole list, by hostname, as it was at `asked_at`; rows with a later answer are left alone.
+
+    Only mirrors that changed are written: with thousands of hosts, few do in a minute.
+    """
+    older = VirtualHost.objects.present().exclude(mirrored_at__gte=asked_at)
+    changed = []
+    for host in list(older.with_domains()):
+        answer = there.get(host.name)
+        heard = chained(answer, host.certificate) if answer else host.mirror
+        if heard != host.mirror:
+            host.mirror = heard
+            changed.append(host)
+        distrust(host, answer)
+    VirtualHost.objects.bulk_update(changed, ["mirror"], batch_size=ROWS_AT_ONCE)
+    older.update(mirrored_at=asked_at)
 
 
 def note(host: VirtualHost, answer: dict) -> None:

@@ -8,10 +8,13 @@ import logging
 import django_rq
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from modoboa.admin.models import Domain
 from rq.cron import CronScheduler
 
-from modoboa_ext import jobs, linking, sync
+from modoboa_ext import jobs, linking, mirror, sync
 from modoboa_ext.control_plane import Unauthorised, connect
 from modoboa_ext.models import Link, VirtualHost
 from tests.modoboa.town import ACME, GLOBEX, Town
@@ -226,6 +229,40 @@ def test_compare_names_each_difference_and_sync_mends_it(told):
     assert f"{ACME}: domains is ['acme.test'] here and [] there" in out.getvalue()
     call_command("virtualhosts_sync", "--all", stdout=out)
     call_command("virtualhosts_compare", stdout=out)
+
+
+@pytest.mark.parametrize("change", [{"enabled": False}, {"domains": []}, {"generation": 10**14}])
+def test_what_somebody_changes_over_there_is_put_right_within_two_minutes(told, change):
+    told.overwrite(ACME, **change)
+    jobs.every_minute()
+    jobs.every_minute()
+    assert told.hosts[ACME]["enabled"] is True
+    assert told.hosts[ACME]["domains"] == ["acme.test"]
+    told.asked.clear()
+    jobs.every_minute()
+    assert "PUT" not in [method for method, _, _ in told.asked]
+
+
+def test_an_answer_from_before_a_change_neither_hides_it_nor_is_taken_for_a_difference(told, town):
+    asked_at = timezone.now()
+    before = {name: dict(host) for name, host in told.hosts.items()}
+    town.hosts[ACME].change(enabled=False)
+    sync.push_all()
+    mirror.note_all(before, asked_at)
+    host = VirtualHost.objects.get(name=ACME)
+    assert host.confirmed
+    assert host.mirror["enabled"] is False
+
+
+def test_each_minute_writes_only_the_mirrors_that_changed(told):
+    jobs.every_minute()
+    told.hosts[ACME]["status"] = "ready"
+    with CaptureQueriesContext(connection) as queries:
+        jobs.note_all(connect())
+    writes = [query["sql"] for query in queries if query["sql"].startswith("UPDATE")]
+    assert len(writes) == 2, "the mirror of one host, and the time of all"
+    assert VirtualHost.objects.get(name=ACME).status == "ready"
+    assert told.hosts[GLOBEX] == VirtualHost.objects.get(name=GLOBEX).mirror
 
 
 def test_sync_says_what_waits(town, control_plane):
