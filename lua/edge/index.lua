@@ -1,5 +1,6 @@
 --- hostname → index word in shared memory: state, revision and generation of every host there is.
 --- What finds no room in the index's own memory stands in the certificates': a setting too small refuses nobody.
+local journal = require("edge.journal")
 local metrics = require("edge.metrics")
 
 local index = ngx.shared.edge_index
@@ -7,6 +8,8 @@ local spill = ngx.shared.edge_held
 local state = ngx.shared.edge_state
 
 local _M = {}
+
+local left_out = false
 
 local function is_live(word)
   return word and word:sub(1, 1) ~= "X" or false
@@ -56,20 +59,41 @@ function _M.add(name, word)
   return ok, err
 end
 
---- Put a word over what there is; nil and why when there is no room. For the syncer alone.
-function _M.set(name, word)
-  local ok, err = _M.add(name, word)
-  if ok or err ~= "exists" then
-    return ok, err
+--- Say in the log, once, when there is too little memory; `anew` forgets the hosts that were left out.
+function _M.report(anew)
+  local text
+  left_out = left_out and not anew
+  if left_out then
+    text = "full, and that for certificates too: a host is not served; raise EDGE_INDEX_MEMORY"
+  elseif _M.spilled() > 0 then
+    text = "full: hosts are kept beside the certificates; raise EDGE_INDEX_MEMORY"
   end
+  journal.change(ngx.ALERT, "shared memory for the index", text)
+end
+
+local function replace(name, word)
   local before = _M.get(name)
+  local ok
   if spill:get("w|" .. name) then
-    ok, err = spill:safe_set("w|" .. name, word)
+    ok = spill:safe_set("w|" .. name, word)
   else
-    ok, err = write("safe_set", name, word)
+    ok = write("safe_set", name, word)
   end
   recount(before, ok and word)
-  return ok, err
+  return ok
+end
+
+--- Put a word over what there is; false when there is no room for it. For the syncer alone.
+function _M.set(name, word)
+  local ok, err = _M.add(name, word)
+  if err == "exists" then
+    ok = replace(name, word)
+  end
+  left_out = left_out or not ok
+  if left_out or _M.spilled() > 0 then
+    _M.report()
+  end
+  return ok and true or false
 end
 
 --- Forget a hostname.

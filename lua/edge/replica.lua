@@ -7,6 +7,7 @@ local journal = require("edge.journal")
 local metrics = require("edge.metrics")
 local published = require("edge.published")
 local redis = require("edge.redis")
+local refusals = require("edge.refusals")
 
 local state = ngx.shared.edge_state
 
@@ -14,7 +15,7 @@ local _M = {}
 
 local WARM_AT_ONCE = 64
 local RETRY_EVERY = 1
-local refused = {}
+local NO_ROOM = "there is no room for it in shared memory"
 local next_retry = 0
 
 --- What the index has now: epoch (nil at first), applied revision, number of hosts.
@@ -24,26 +25,6 @@ local function mine()
     applied = state:get("applied") or 0,
     hosts = state:get("hosts") or 0,
   }
-end
-
---- Say so, once, when the index is larger than its memory, and when hosts had to be left out.
-local function report_memory(err)
-  local spilled = index.spilled()
-  local text
-  if err then
-    text = "full, and that for certificates too: a host is not served; raise EDGE_INDEX_MEMORY"
-  elseif spilled > 0 then
-    text = "full: hosts are kept beside the certificates; raise EDGE_INDEX_MEMORY"
-  end
-  journal.change(ngx.ALERT, "shared memory for the index", text)
-end
-
---- Put one word into the index.
-local function set_word(name, word)
-  local ok, err = index.set(name, word)
-  if not ok or index.spilled() > 0 then
-    report_memory(err)
-  end
 end
 
 --- Whether a word is news; while following, a host's revision never goes back.
@@ -63,12 +44,12 @@ local function hold(name, host)
   end
 end
 
-local function note_refusal(name, reason)
-  if refused[name] ~= reason then
-    refused[name] = reason
-    if reason then
-      journal.write(ngx.WARN, "publish of ", name, " refused: ", reason)
-    end
+--- Hold what was read of a host, or forget it.
+local function keep(name, host, word)
+  if word:sub(1, 1) == "X" then
+    held.drop(name)
+  elseif host.leaf or word:sub(1, 1) ~= "A" then
+    hold(name, host)
   end
 end
 
@@ -78,33 +59,31 @@ local function apply_full(name, answers_host, answers_certificate, adopting)
   local good = held.get(name)
   local host, word, why = published.judge(name, answers_host, answers_certificate, good)
   published.release(host)
-  note_refusal(name, not host and word or why)
   if not host then
-    return
+    return refusals.note(name, word)
   end
-  local again = refused[name] or (good and good.asof == host.asof and good.sha256 ~= host.sha256)
-  if not is_news(name, word, adopting) and not again and held.has(name) then
-    return
+  local news = is_news(name, word, adopting)
+  local again = why or (good and good.asof == host.asof and good.sha256 ~= host.sha256)
+  if news or again or not held.has(name) then
+    keep(name, host, word)
   end
-  if word:sub(1, 1) == "X" then
-    held.drop(name)
-  elseif host.leaf or word:sub(1, 1) ~= "A" then
-    hold(name, host)
-  end
-  if is_news(name, word, adopting) then
-    set_word(name, word)
+  local fits = true
+  if news then
+    fits = index.set(name, word)
     journal.about(name, "revision ", word:match("%d+"), " applied")
   end
+  refusals.note(name, why or (not fits and NO_ROOM) or nil)
 end
 
 --- Apply one host of which only state and generation were read.
 local function apply_thin(change, answer, adopting)
   local fields = type(answer) == "table" and answer or {}
   local word = published.word(change.rev, redis.text(fields[1]), redis.text(fields[2]) or "0")
-  note_refusal(change.name, not word and "its record cannot be read" or nil)
-  if word and is_news(change.name, word, adopting) then
-    set_word(change.name, word)
+  local why = not word and "its record cannot be read" or nil
+  if word and is_news(change.name, word, adopting) and not index.set(change.name, word) then
+    why = NO_ROOM
   end
+  refusals.note(change.name, why)
 end
 
 --- Read and apply one batch; hosts that are held, and all of a small batch, in full.
@@ -166,7 +145,7 @@ local function drop_absent(seen)
     if not seen[name] then
       index.delete(name)
       held.drop(name)
-      refused[name] = nil
+      refusals.note(name, nil)
     end
   end
 end
@@ -187,7 +166,7 @@ local function compare(red, look)
     return nil, err
   end
   drop_absent(seen)
-  report_memory()
+  index.report(true)
   state:set("epoch", look.epoch)
   state:set("applied", math.max(last, look.floor))
   return true
@@ -210,28 +189,17 @@ end
 
 --- Ask again for hosts whose publish was refused: they heal when their value does.
 local function retry(red)
-  if ngx.now() < next_retry or not next(refused) then
+  local again = {}
+  if ngx.now() >= next_retry then
+    for position, name in ipairs(refusals.names(WARM_AT_ONCE)) do
+      again[position] = { name = name, rev = 0 }
+    end
+  end
+  if #again == 0 then
     return true
   end
   next_retry = ngx.now() + RETRY_EVERY
-  local again = {}
-  for name in pairs(refused) do
-    if #again < WARM_AT_ONCE then
-      again[#again + 1] = { name = name, rev = 0 }
-    end
-  end
   return apply(red, again, false)
-end
-
-local function report_refused()
-  local names = {}
-  for name in pairs(refused) do
-    if #names < 100 then
-      names[#names + 1] = name
-    end
-  end
-  table.sort(names)
-  state:set("refused", table.concat(names, " "))
 end
 
 --- One look at Redis and everything that follows from it; nil and the error when Redis failed us.
@@ -259,7 +227,7 @@ local function sync(red)
   metrics.count("edge_syncs_total")
   state:set("min_not_after", look.first_expiry and look.first_expiry.rev)
   state:set("last_sync", ngx.now())
-  report_refused()
+  refusals.report()
   local now = mine()
   if now.applied ~= have.applied or now.epoch ~= have.epoch then
     heartbeat.nudge()

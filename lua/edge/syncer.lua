@@ -5,6 +5,7 @@ local heartbeat = require("edge.heartbeat")
 local journal = require("edge.journal")
 local metrics = require("edge.metrics")
 local redis = require("edge.redis")
+local refusals = require("edge.refusals")
 local replica = require("edge.replica")
 
 local state = ngx.shared.edge_state
@@ -101,6 +102,7 @@ end
 
 --- Be the syncer for a while; reconnect with jitter, and keep the lease meanwhile.
 local function serve()
+  refusals.recall()
   local until_time = ngx.now() + STAY
   local beating = ngx.thread.spawn(heartbeat.beat)
   local pause = 0.05

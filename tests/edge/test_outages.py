@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from deploy.edge import health
 from tests.edge import outages
 from tests.edge.conftest import A, B
 from tests.edge.visitor import eventually
@@ -125,6 +126,25 @@ def test_when_the_syncer_dies_another_worker_takes_over(live):
     assert live.serves(A) == live.publisher.leaves[A].sha256
 
 
+def test_what_is_refused_is_not_forgotten_when_the_syncer_dies(live):
+    bad, key = "bad.acme.test", f"vh:edge:{live.env['EDGE_ID']}"
+    with live.redis.pipeline() as pipeline:
+        record = {"rev": 100, "state": "active", "generation": 1, "cert": "ab" * 32}
+        pipeline.hset(f"vh:host:{bad}", mapping=record)
+        pipeline.zadd("vh:hosts", {bad: 100})
+        pipeline.set("vh:rev", 100)
+        pipeline.execute()
+    eventually(lambda: live.redis.hget(key, "refused") == bad)
+    first = health(live.status_port)["syncer"]
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: health(live.status_port)["syncer"] not in (first, None))
+    for number in range(3):
+        live.settle(live.publisher.publish(f"n{number}.acme.test"))
+        assert eventually(lambda: live.redis.hget(key, "refused")) == bad
+    live.settle(live.publisher.publish(bad))
+    eventually(lambda: live.redis.hget(key, "refused") == "")
+
+
 def test_a_cold_start_without_redis_serves_as_soon_as_redis_is_back(edges):
     edge = edges.make(start=False)
     edge.publisher.publish(A)
@@ -184,15 +204,41 @@ def test_a_full_shared_memory_is_loud_and_every_host_is_served_all_the_same(edge
     eventually(lambda: edge.metric("edge_memory_full_total") > 0)
 
 
+def publish_many(edge, start, end):
+    """Pending hosts at once, `s00000.spill.test` and on."""
+    with edge.redis.pipeline(transaction=False) as pipeline:
+        for count in range(start, end):
+            name = f"s{count:05d}.spill.test"
+            pipeline.hset(f"vh:host:{name}", mapping={"rev": count + 1, "state": "pending"})
+            pipeline.zadd("vh:hosts", {name: count + 1})
+        pipeline.set("vh:rev", end)
+        pipeline.publish("vh:changed", end)
+        pipeline.execute()
+
+
+def test_a_host_without_room_in_any_memory_is_reported_and_comes_when_there_is_room(edges):
+    edge = edges.make(start=False, index_memory="1", certificate_memory="1")
+    key, number = f"vh:edge:{edge.env['EDGE_ID']}", 12000
+    publish_many(edge, 0, number)
+    edge.start()
+    edge.settle(number)
+    while edge.metric("edge_refused_publishes") == 0:
+        publish_many(edge, number, number + 100)
+        number += 100
+        edge.settle(number)
+    eventually(lambda: "a host is not served" in edge.log())
+    left = eventually(lambda: edge.redis.hget(key, "refused")).split()[0]
+    assert edge.status(f"/hosts/{left}").status == 404
+    edge.redis.zrem("vh:hosts", *(f"s{count:05d}.spill.test" for count in range(10000)))
+    edge.redis.set("vh:epoch", "e-smaller")
+    edge.publisher.complete()
+    eventually(lambda: edge.status(f"/hosts/{left}").status == 200, seconds=20)
+    eventually(lambda: edge.redis.hget(key, "refused") == "", seconds=20)
+
+
 def test_hosts_that_do_not_fit_the_index_are_served_and_it_is_loud(edges):
     edge = edges.make(start=False, index_memory="1", certificate_memory="8")
-    with edge.redis.pipeline(transaction=False) as pipeline:
-        for number in range(9000):
-            name = f"s{number:05d}.spill.test"
-            pipeline.hset(f"vh:host:{name}", mapping={"rev": number + 1, "state": "pending"})
-            pipeline.zadd("vh:hosts", {name: number + 1})
-        pipeline.set("vh:rev", 9000)
-        pipeline.execute()
+    publish_many(edge, 0, 9000)
     edge.publisher.complete()
     edge.start()
     eventually(lambda: edge.applied(9000), seconds=20)
