@@ -6,7 +6,7 @@ local metrics = require("edge.metrics")
 
 local count = metrics.count
 local exit = ngx.exit
-local find = hosts.find
+local find = hosts.find_now
 local named = require("edge.connection").named
 
 local _M = {}

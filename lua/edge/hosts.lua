@@ -7,6 +7,7 @@ local normalise = require("edge.hostname").normalise
 
 local state = ngx.shared.edge_state
 
+local now = ngx.now
 local word_of = index.get
 
 local _M = {}
@@ -60,6 +61,19 @@ function _M.find(name)
     return find_canonical(canonical), canonical
   end
   return nil, canonical
+end
+
+--- The same for a request, without its second result: who was found in this very millisecond is not looked up again.
+function _M.find_now(name)
+  local entry = cache:get(name)
+  if entry and entry.found_at == now() then
+    return entry
+  end
+  entry = _M.find(name)
+  if entry then
+    entry.found_at = now()
+  end
+  return entry
 end
 
 --- `active`, `pending`, `disabled` or `deleted`, and the generation.

@@ -34,6 +34,15 @@ def name_of(number: int) -> str:
 
 
 PATTERN = "h%06d.bench.test"
+PLAIN = (
+    'proxy_pass http://modoboa; proxy_http_version 1.1; proxy_set_header Connection "";'
+    "proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;"
+)
+SAME_HEADERS = (
+    "proxy_set_header X-Virtual-Host $server_name; proxy_set_header X-Real-IP $remote_addr;"
+    "add_header Strict-Transport-Security max-age=31536000 always;"
+    "add_header X-Content-Type-Options nosniff always;"
+)
 
 
 def like_public(authority: Authority, hostname: str) -> Leaf:
@@ -138,17 +147,17 @@ class Field:
             subprocess.run(["taskset", "-cp", str(CLIENT_CORE), str(pid)], capture_output=True)
         return port
 
-    def static(self, name: str, tls: str, upstream: int | None = None) -> Contender:
-        """nginx with one server block a hostname; `tls` are its further directives."""
+    def static(
+        self, name: str, tls: str, upstream: int | None = None, headers: str = ""
+    ) -> Contender:
+        """nginx with one server block a hostname; `tls` and `headers` are its further directives."""
         port = free_port()
         blocks = []
         for hostname, leaf in self.leaves.items():
             pem = self.directory / f"{hostname}.pem"
             pem.write_text(leaf.key_pem + leaf.chain)
             where = (
-                f"proxy_pass http://modoboa; proxy_http_version 1.1; proxy_set_header Host {hostname};"
-                'proxy_set_header Connection ""; proxy_set_header X-Forwarded-For $remote_addr;'
-                "proxy_set_header X-Forwarded-Proto $scheme;"
+                f"{PLAIN} proxy_set_header Host {hostname}; {headers}"
                 if upstream
                 else 'return 200 "ok";'
             )
