@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from django.apps import AppConfig
 
 
@@ -17,3 +19,6 @@ class VirtualHosts(AppConfig):
         from modoboa_ext import checks, handlers, scope  # noqa: F401  connected by being imported
 
         scope.install()
+        for _, fault, hint in checks.faults():
+            # a web server's processes do not run Django's system checks
+            logging.getLogger("modoboa.jobs").error("%s. %s", fault, hint)

@@ -30,7 +30,7 @@ HOST_AND_PERSON = """
 UNION ALL
 {who}
 UNION ALL
-SELECT NULL, NULL, NULL, domain_id FROM ({domains}) lived_in
+SELECT NULL, NULL, NULL, domain_id FROM ({domains}) theirs
 """
 HOST_AND_SESSION = """
 SELECT id, enabled, deleted_at, domain_id, NULL FROM ({host}) asked_for
@@ -90,7 +90,10 @@ def filled_in(request: HttpRequest) -> Credential | None:
     """The same from the login form, or from what an OAuth client posts (RFC 6749 §4.1.3, §4.3.2, §6)."""
     if request.method != "POST" or request.content_type != FORM or request.path not in FORMS:
         return None
-    form = request.POST
+    try:
+        form = request.POST
+    except OSError:  # what was sent broke off: the view says so
+        return None
     if "code" in form:
         return CODE, form["code"]
     if "refresh_token" in form:
@@ -108,18 +111,18 @@ def subject_of(id_token: str) -> int:
     payload = id_token.split(".")[1]
     try:
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return int(claims["sub"]) if int(claims["sub"]) < 2**31 else 0
+        return int(claims["sub"]) if 0 <= int(claims["sub"]) < 2**31 else 0
     except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
         return 0
 
 
 def read(kind: Kind, value: str | int, name: str) -> hosts.Host:
     """Ask the database about the host and the credential's owner; remember the owner's domains."""
-    rows = run(person_statement(kind), (name, value, *people.values(value)))
+    rows = run(person_statement(kind), (name, value, *people.values(value, name)))
     owners = [row[0] for row in rows if row[1] is None and row[0] is not None]
     domains = frozenset(row[3] for row in rows if row[0] is None)
     for user_pk in owners:
-        people.recent.remember(user_pk, domains)
+        people.recent.remember((user_pk, name), domains)
     return hosts.made_of(name, [row for row in rows if row[1] is not None])
 
 

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.utils.module_loading import import_string
 
+from modoboa_ext import hosts
 from modoboa_ext import settings as ours
 
 MEND = (
@@ -40,8 +41,7 @@ def faults() -> Iterator[tuple[str, str, str]]:
     yield from middleware_faults()
     if not is_kind(settings.OAUTH2_PROVIDER.get("OAUTH2_VALIDATOR_CLASS"), ours.VALIDATOR):
         yield "E003", f"OAUTH2_PROVIDER['OAUTH2_VALIDATOR_CLASS'] is not {ours.VALIDATOR}", MEND
-    if ours.PLAIN_TOKENS in settings.REST_FRAMEWORK.get("DEFAULT_AUTHENTICATION_CLASSES", ()):
-        yield "E004", f"REST_FRAMEWORK lets API tokens in everywhere: use {ours.TOKENS}", MEND
+    yield from authentication_faults()
     yield from host_faults()
     yield from option_faults()
 
@@ -55,6 +55,16 @@ def middleware_faults() -> Iterator[tuple[str, str, str]]:
         yield "E002", f"MIDDLEWARE does not end with {ours.LAST}", MEND
 
 
+def authentication_faults() -> Iterator[tuple[str, str, str]]:
+    """The API asks for OAuth's tokens and for API tokens, by classes that know of hosts, and for nothing else."""
+    installed = settings.REST_FRAMEWORK.get("DEFAULT_AUTHENTICATION_CLASSES", ())
+    for path in installed:
+        if not is_kind(path, ours.TOKENS) and not is_kind(path, ours.OAUTH):
+            yield "E004", f"REST_FRAMEWORK lets people in everywhere by {path}", MEND
+    if not any(is_kind(path, ours.TOKENS) for path in installed):
+        yield "E009", f"REST_FRAMEWORK does not authenticate by {ours.TOKENS}", MEND
+
+
 def host_faults() -> Iterator[tuple[str, str, str]]:
     """ALLOWED_HOSTS knows the virtual hosts and lets nothing else through."""
     static = list(getattr(settings.ALLOWED_HOSTS, "static", settings.ALLOWED_HOSTS))
@@ -63,6 +73,10 @@ def host_faults() -> Iterator[tuple[str, str, str]]:
     if any(name.startswith((".", "*")) for name in static):
         hint = "List each hostname; those of tenants are added by themselves."
         yield "E006", "ALLOWED_HOSTS has a pattern, which would open the hosts of tenants", hint
+    primary = hosts.primary_hostname()
+    if primary not in static:
+        hint = "Write it into ALLOWED_HOSTS, or mend VIRTUALHOSTS['PRIMARY_HOSTNAME']."
+        yield "E010", f"the primary hostname {primary} is not in ALLOWED_HOSTS", hint
     if getattr(settings, "USE_X_FORWARDED_HOST", False):
         yield "E007", "USE_X_FORWARDED_HOST lets a visitor choose the tenant", "Remove it."
 

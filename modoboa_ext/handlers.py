@@ -32,11 +32,14 @@ def add_field(sender: Any, **kwargs: Any) -> dict[str, serializers.Field]:
 
 @receiver(admin_signals.extra_domain_serializer_data, dispatch_uid="virtualhosts.value")
 def show_value(sender: Any, domain: Domain, **kwargs: Any) -> dict[str, str | None]:
-    """The domain API shows `virtual_host`; all links are read once for a request."""
+    """The domain API shows `virtual_host`; the links of a list are read once."""
     request = get_request()
     if request is None:
         return {"virtual_host": linking.current_name(domain)}
     names = getattr(request, "virtual_host_names", None)
+    if names is None and not hasattr(request, "virtual_host_shown"):
+        request.virtual_host_shown = True  # the first row: often there is no second
+        return {"virtual_host": linking.current_name(domain)}
     if names is None:
         links = Link.objects.values_list("domain_id", "virtual_host__name")
         names = request.virtual_host_names = dict(links)
@@ -55,9 +58,7 @@ def save_value(
         linking.set_hostname(domain, plugin_data["virtual_host"], request.user)
     except linking.LinkRefused as fault:
         raise serializers.ValidationError({"virtual_host": [str(fault)]}) from fault
-    current = get_request()
-    if hasattr(current, "virtual_host_names"):
-        del current.virtual_host_names
+    vars(get_request() or request).pop("virtual_host_names", None)
 
 
 @receiver(post_save, sender=Link, dispatch_uid="virtualhosts.linked")
@@ -97,7 +98,8 @@ def login_allowed(sender: Any, user: Any, **kwargs: Any) -> None:
     if request is None:
         return
     try:
-        allowed = may_enter(people.person(user), hosts.of(request))
+        host = hosts.of(request)
+        allowed = may_enter(people.person(user, host), host)
     except DatabaseError as error:
         raise forms.ValidationError("Signing in is not possible right now, try again.") from error
     if not allowed:

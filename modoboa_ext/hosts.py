@@ -55,7 +55,7 @@ def normalise(text: str) -> tuple[str, str]:
 
 def primary_hostname() -> str:
     """The one hostname where nobody is restricted: the setting, else the first allowed host."""
-    return option("PRIMARY_HOSTNAME") or next(iter(static_hosts()), "localhost")
+    return (option("PRIMARY_HOSTNAME") or next(iter(static_hosts()), "localhost")).lower()
 
 
 def static_hosts() -> list[str]:

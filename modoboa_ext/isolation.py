@@ -14,7 +14,10 @@ REFUSAL = (
 
 @dataclass(frozen=True)
 class Person:
-    """A user: active or not, super administrator or not, and the domains they belong to or administer."""
+    """A user: active or not, super administrator or not, and domains they belong to or administer.
+
+    `domains` are as many of them as the host in question calls for: one that it carries is enough.
+    """
 
     active: bool
     superuser: bool = False

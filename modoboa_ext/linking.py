@@ -47,10 +47,18 @@ def set_hostname(domain: Domain, text: str | None, actor: Any) -> None:
     if licence.locked():
         raise LinkRefused("Register this installation first: see Virtual hosts")
     name = wanted_name(text)
+    hold(domain, {current_name(domain), name} - {None})
+    host = host_called(name) if name else None
     require_right(actor, name)
     Link.objects.filter(domain=domain).delete()
-    if name:
-        Link.objects.create(domain=domain, virtual_host=host_called(name))
+    if host:
+        Link.objects.create(domain=domain, virtual_host=host)
+
+
+def hold(domain: Domain, names: set[str | None]) -> None:
+    """Lock the domain, then the hosts in one order: saves at the same moment wait, and never for each other."""
+    list(Domain.objects.select_for_update().filter(pk=domain.pk))
+    list(VirtualHost.objects.select_for_update().filter(name__in=names).order_by("pk"))
 
 
 def require_right(actor: Any, name: str | None) -> None:

@@ -99,7 +99,7 @@ def welcome(request: HttpRequest, user: Any) -> bool:
     """Whether `user` may be served at this host with this session; not when it cannot be known."""
     host = hosts.of(request)
     try:
-        person = people.person(user)
+        person = people.person(user, host)
     except DatabaseError:
         return False
     born_at = request.session.get(BORN_AT)

@@ -23,13 +23,23 @@ def is_frontend_of(application: Any) -> bool:
     return application.name == FRONTEND and application.user_id is None
 
 
+def serves_the_installation(application: Any) -> bool:
+    """Whether a client may act for itself (RFC 6749 §4.4): it is nobody's own, or a super administrator's.
+
+    Modoboa tells Radicale and Dovecot by the application's name, which anybody may choose.
+    """
+    owner = application.user
+    return owner is None or (owner.is_active and owner.is_superuser)
+
+
 def may_use(user: Any) -> bool:
     """Whether `user` may act at the host of the current request; None is a client of its own."""
     request = get_request()
     if user is None or request is None:
         return request is not None
     try:
-        return may_enter(people.person(user), hosts.of(request))
+        host = hosts.of(request)
+        return may_enter(people.person(user, host), host)
     except DatabaseError:
         return False
 
@@ -82,7 +92,8 @@ class TenantValidator(OAuth2Validator):
 
     def save_bearer_token(self, token: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Issue of any grant. AccessDeniedError (RFC 6749 §4.1.2.1) for someone else's people."""
-        if request.grant_type != "client_credentials" and not may_use(request.user):
+        alone = request.grant_type == "client_credentials"
+        if not (serves_the_installation(request.client) if alone else may_use(request.user)):
             raise AccessDeniedError(description=REFUSAL, request=request, status_code=400)
         return super().save_bearer_token(token, request, *args, **kwargs)
 
@@ -113,7 +124,10 @@ class TenantValidator(OAuth2Validator):
     def validate_bearer_token(self, token: str, scopes: Any, request: Any) -> bool:
         """An access token in use (RFC 6750); the userinfo endpoint says only a path of itself."""
         request.uri = absolute(request.uri)
-        return super().validate_bearer_token(token, scopes, request) and may_use(request.user)
+        if not super().validate_bearer_token(token, scopes, request):
+            return False
+        alone = request.user is None and not serves_the_installation(request.client)
+        return not alone and may_use(request.user)
 
     def validate_id_token(self, token: str, scopes: Any, request: Any) -> bool:
         """An id_token in use, which the library accepts as a bearer token."""

@@ -1,4 +1,4 @@
-"""Which domains a person belongs to: the mailbox's, and those administered; one query, at most once a second."""
+"""Whether a person belongs to a domain of a host, by mailbox or as administrator: one query, at most once a second."""
 
 from __future__ import annotations
 
@@ -11,50 +11,62 @@ from django.db import connection
 from modoboa.admin.models import Domain, Mailbox
 from modoboa.core.models import ObjectAccess, User
 
+from modoboa_ext.hosts import Host
 from modoboa_ext.isolation import Person
 from modoboa_ext.recollection import Recollection
 
 ADMINISTRATORS = ("DomainAdmins", "Resellers")
-ADMINISTERED_OR_LIVED_IN = """
-SELECT domain_id FROM {mailbox} WHERE user_id = {who}
-UNION
-SELECT a.object_id FROM {access} a
- WHERE a.user_id = {who} AND a.content_type_id = %s AND EXISTS (
-       SELECT 1 FROM {membership} m JOIN {role} r ON r.id = m.group_id
-        WHERE m.user_id = a.user_id AND r.name IN ({names}))
+# One domain is enough, and it is found as fast for an administrator of ten thousand.
+LIVED_IN_OR_ADMINISTERED = """
+SELECT domain_id FROM (
+SELECT m.domain_id FROM {mailbox} m JOIN {link} l ON l.domain_id = m.domain_id
+       JOIN {host} h ON h.id = l.virtual_host_id
+ WHERE m.user_id = {who} AND h.name = %s LIMIT 1) lived_in
+UNION ALL
+SELECT object_id FROM (
+SELECT a.object_id FROM {access} a JOIN {link} l ON l.domain_id = a.object_id
+       JOIN {host} h ON h.id = l.virtual_host_id
+ WHERE a.user_id = {who} AND h.name = %s AND a.content_type_id = %s AND EXISTS (
+       SELECT 1 FROM {membership} g JOIN {role} r ON r.id = g.group_id
+        WHERE g.user_id = a.user_id AND r.name IN ({names})) LIMIT 1) administered
 """
-recent: Recollection[int, frozenset[int]] = Recollection(1.0)
+recent: Recollection[tuple[int, str], frozenset[int]] = Recollection(1.0)
 
 
-def person(user: Any) -> Person:
-    """What the rule needs to know of a Modoboa user; a DatabaseError where it cannot be read."""
-    if user.is_superuser or not user.is_active:
+def person(user: Any, host: Host) -> Person:
+    """What the rule needs to know of a Modoboa user at a host; a DatabaseError where it cannot be read."""
+    if user.is_superuser or not user.is_active or not host.is_tenant:
         return Person(user.is_active, superuser=user.is_superuser)
-    return Person(active=True, domains=recent.get(user.pk, domains))
+    return Person(active=True, domains=recent.get((user.pk, host.name), domains))
 
 
-def domains(user_pk: int) -> frozenset[int]:
-    """Primary keys of the domain of the user's mailbox and of the domains the user administers."""
+def domains(key: tuple[int, str]) -> frozenset[int]:
+    """Of the user with this primary key at the host of this name: a domain of the host that is theirs, or none."""
     with connection.cursor() as cursor:
-        cursor.execute(statement(), values(user_pk))
+        cursor.execute(statement(), values(*key))
         return frozenset(row[0] for row in cursor.fetchall())
 
 
-def values(who: int | str) -> tuple[object, ...]:
+def values(who: int | str, host: str) -> tuple[object, ...]:
     """What the query's placeholders stand for, `who` being the placeholder's own value."""
-    return (who, who, ContentType.objects.get_for_model(Domain).pk, *ADMINISTRATORS)
+    kind = ContentType.objects.get_for_model(Domain).pk
+    return (who, host, who, host, kind, *ADMINISTRATORS)
 
 
 @cache
 def statement(who: str = "%s") -> str:
     """The one query about `who` (SQL), spelled out: building it takes longer than running it."""
+    from modoboa_ext.models import Link, VirtualHost
+
     quote = connection.ops.quote_name
     tables = {
         "mailbox": quote(Mailbox._meta.db_table),
+        "link": quote(Link._meta.db_table),
+        "host": quote(VirtualHost._meta.db_table),
         "access": quote(ObjectAccess._meta.db_table),
         "membership": quote(User.groups.through._meta.db_table),
         "role": quote(Group._meta.db_table),
         "who": who,
         "names": ", ".join("%s" for _ in ADMINISTRATORS),
     }
-    return ADMINISTERED_OR_LIVED_IN.format(**tables)
+    return LIVED_IN_OR_ADMINISTERED.format(**tables)

@@ -8,7 +8,12 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from modoboa.core import forms
 from modoboa.core.models import User
-from modoboa.core.views.auth import PasswordResetConfirmView, PasswordResetView
+from modoboa.core.views.auth import (
+    PasswordResetConfirmView,
+    PasswordResetView,
+    ResendSMSCodeView,
+    VerifySMSCodeView,
+)
 from oauth2_provider.views import RPInitiatedLogoutView
 
 from modoboa_ext import hosts, people
@@ -55,7 +60,7 @@ class TenantPasswordResetForm(forms.PasswordResetForm):
         """Those with this address who may enter here."""
         host = hosts.of(self.request)
         found = super().get_users(email)
-        return [user for user in found if may_enter(people.person(user), host)]
+        return [user for user in found if may_enter(people.person(user, host), host)]
 
 
 class TenantPasswordResetView(PasswordResetView):
@@ -64,10 +69,10 @@ class TenantPasswordResetView(PasswordResetView):
     form_class = TenantPasswordResetForm
 
     def form_valid(self, form: TenantPasswordResetForm) -> HttpResponse:
-        """A code goes by SMS only to people of this host; for anyone else the answer is the mail's."""
+        """A code goes by SMS only where all with this address are of this host; else by mail, to those."""
         host = hosts.of(self.request)
         asked_for = User.objects.filter(email__iexact=form.cleaned_data["email"], is_active=True)
-        if any(may_enter(people.person(user), host) for user in asked_for):
+        if all(may_enter(people.person(user, host), host) for user in asked_for):
             return super().form_valid(form)
         return super(PasswordResetView, self).form_valid(form)
 
@@ -78,8 +83,8 @@ class TenantPasswordResetConfirmView(PasswordResetConfirmView):
     def get_user(self, uidb64: str) -> Any:
         """The owner of the link, None (an invalid link) at someone else's host."""
         user = super().get_user(uidb64)
-        allowed = user and may_enter(people.person(user), hosts.of(self.request))
-        return user if allowed else None
+        host = hosts.of(self.request)
+        return user if user and may_enter(people.person(user, host), host) else None
 
 
 REPLACED = {
@@ -89,9 +94,22 @@ REPLACED = {
 }
 
 
+BY_SMS = (ResendSMSCodeView, VerifySMSCodeView)
+
+
+def recovers_here(request: HttpRequest) -> bool:
+    """Whether the person that a code went to by SMS may enter at this host."""
+    host = hosts.of(request)
+    user = User.objects.filter(pk=request.session.get("user_pk")).first()
+    return user is None or may_enter(people.person(user, host), host)
+
+
 def answer(request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
     """The answer of the view that stands in for `view`, None where `view` itself is right."""
-    if hosts.of(request).is_tenant and request.path.startswith(MANAGEMENT):
+    if hosts.of(request).is_tenant and request.path_info.startswith(MANAGEMENT):
         raise Http404("This address belongs to the installation, not to a tenant's host")
-    instead = REPLACED.get(getattr(view, "view_class", None))
+    kind = getattr(view, "view_class", None)
+    if kind in BY_SMS and not recovers_here(request):
+        raise Http404("The code went to someone of another host")
+    instead = REPLACED.get(kind)
     return transaction.atomic(instead)(request, *args, **kwargs) if instead else None

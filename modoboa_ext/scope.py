@@ -1,8 +1,9 @@
 """At a tenant's host an administrator sees what belongs to that host, and nothing of their other domains.
 
-Modoboa has no hook for this. Its lists and permissions all go through three places: `get_for_admin` of two
-managers, and `user.objectaccess_set`; each is narrowed here, for the person of the current request only, so
-that what Modoboa does for others (transfer of ownership, limits, jobs, imports) sees everything as before.
+Modoboa has no hook for this. Its lists and permissions all go through a few places, which are narrowed here:
+`get_for_admin` of two managers and a mailbox's `alias_addresses`, whoever's domains or addresses are asked
+for; `user.objectaccess_set` and `user.can_access` for the person of the current request only, so that what
+Modoboa does for others (transfer of ownership, limits, jobs, imports) sees everything as before.
 """
 
 from __future__ import annotations
@@ -24,14 +25,22 @@ from modoboa_ext import hosts
 from modoboa_ext.settings import option
 
 
-def domains_for(person: Any) -> frozenset[int] | None:
-    """Primary keys of the domains that `person` is narrowed to now; None where they are not."""
+def domains_here() -> frozenset[int] | None:
+    """Primary keys of the domains that the current request is narrowed to; None where it is not."""
     request = get_request()
-    if request is None or person.is_superuser or not option("SCOPE_DATA"):
+    if request is None or not option("SCOPE_DATA"):
         return None
     host = hosts.of(request)
-    acts = host.is_tenant and getattr(request.user, "pk", None) == person.pk
+    user = getattr(request, "user", None)
+    acts = host.is_tenant and user is not None and user.is_authenticated and not user.is_superuser
     return host.domains if acts else None
+
+
+def domains_for(person: Any) -> frozenset[int] | None:
+    """The same where `person` is who asks; None for everybody else."""
+    request = get_request()
+    asks = getattr(getattr(request, "user", None), "pk", None) == person.pk
+    return domains_here() if asks else None
 
 
 def of_domains(model: type[Model], domains: frozenset[int]) -> Q:
@@ -68,7 +77,7 @@ def narrowed(get_for_admin: Callable[..., QuerySet[Any]]) -> Callable[..., Query
     @wraps(get_for_admin)
     def narrow(self: Any, admin: Any, *args: Any, **kwargs: Any) -> QuerySet[Any]:
         rows = get_for_admin(self, admin, *args, **kwargs)
-        domains = domains_for(admin)
+        domains = domains_here()
         return rows if domains is None else rows.filter(of_domains(self.model, domains))
 
     narrow.knows_hosts = True  # type: ignore[attr-defined]
@@ -94,8 +103,34 @@ class NarrowedAccess(ReverseManyToOneDescriptor):
         return Narrowed
 
 
+def narrowed_access(can_access: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    """`user.can_access`, which follows other administrators to what they made, that knows of hosts."""
+
+    @wraps(can_access)
+    def narrow(self: Any, obj: Any) -> bool:
+        domains = domains_for(self)
+        rule = of_domains(type(obj), domains) if domains is not None and obj != self else Q()
+        if rule and not type(obj)._default_manager.filter(rule, pk=obj.pk).exists():
+            return False
+        return can_access(self, obj)
+
+    narrow.knows_hosts = True  # type: ignore[attr-defined]
+    return narrow
+
+
+def alias_addresses(mailbox: Any) -> list[str]:
+    """Addresses of a mailbox's aliases (not Modoboa's internal ones), those of this host where it is narrowed."""
+    aliases = Alias.objects.filter(aliasrecipient__r_mailbox=mailbox, internal=False)
+    domains = domains_here()
+    rows = aliases if domains is None else aliases.filter(of_domains(Alias, domains))
+    return list(rows.order_by("aliasrecipient__pk").values_list("address", flat=True))
+
+
 def install() -> None:
-    """Narrow the three places; harmless when done twice."""
+    """Narrow those places; harmless when done twice."""
+    if not hasattr(User.can_access, "knows_hosts"):
+        User.can_access = narrowed_access(User.can_access)
+    Mailbox.alias_addresses = property(alias_addresses)
     for manager in (AdminObjectManager, DomainAliasManager):
         if not hasattr(manager.get_for_admin, "knows_hosts"):
             manager.get_for_admin = narrowed(manager.get_for_admin)

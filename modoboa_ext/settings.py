@@ -8,6 +8,7 @@ FIRST = "modoboa_ext.middleware.HostMiddleware"
 LAST = "modoboa_ext.middleware.IsolationMiddleware"
 VALIDATOR = "modoboa_ext.oauth.TenantValidator"
 TOKENS = "modoboa_ext.authentication.TenantTokenAuthentication"
+OAUTH = "oauth2_provider.contrib.rest_framework.OAuth2Authentication"
 PLAIN_TOKENS = "rest_framework.authentication.TokenAuthentication"
 
 DEFAULTS: dict[str, Any] = {
@@ -31,7 +32,8 @@ def apply(target: dict[str, Any]) -> None:
 
     others = [name for name in target.get("MIDDLEWARE", ()) if name not in (FIRST, LAST)]
     target["MIDDLEWARE"] = (FIRST, *others, LAST)
-    target["ALLOWED_HOSTS"] = LiveHosts(list.__iter__(list(target.get("ALLOWED_HOSTS", ()))))
+    static = list.__iter__(list(target.get("ALLOWED_HOSTS", ())))
+    target["ALLOWED_HOSTS"] = LiveHosts(name.lower() for name in static)
     target["OAUTH2_PROVIDER"] = {
         **target.get("OAUTH2_PROVIDER", {}),
         "OAUTH2_VALIDATOR_CLASS": VALIDATOR,

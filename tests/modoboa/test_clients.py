@@ -6,6 +6,7 @@ import base64
 
 import pytest
 from django.core.management import call_command
+from oauth2_provider.models import Application
 
 from tests.modoboa.town import ACME, GLOBEX, PRIMARY, Town, browser
 from tests.modoboa.ways import held, post_form
@@ -65,6 +66,20 @@ def test_nobody_asks_at_a_tenants_host_nor_with_a_persons_token(town: Town, dove
         assert post_form(client, INTROSPECT, {"token": asked}).status_code == 404
     client = browser(PRIMARY, authorization=f"Bearer {asked}")
     assert post_form(client, INTROSPECT, {"token": own}).status_code == 403
+
+
+def test_a_clients_own_token_ends_with_its_owners_rights(town: Town, dovecot):
+    chief = town.people["SuperAdmins"]
+    Application.objects.filter(client_id="dovecot").update(user=chief)
+    client = browser(PRIMARY, authorization=f"Bearer {granted(PRIMARY)['access_token']}")
+    asked = {"token": held(GLOBEX, town.people["SimpleUsers"])["access_token"]}
+    assert post_form(client, INTROSPECT, asked).status_code == 200
+    chief.is_active = False
+    chief.save()
+    assert post_form(client, INTROSPECT, asked).status_code == 403
+    form = {"grant_type": "client_credentials", "scope": "introspection"}
+    again = post_form(browser(PRIMARY, authorization=BASIC), "/api/o/token/", form)
+    assert again.status_code == 400
 
 
 def test_a_clients_own_token_is_nobodys_at_the_api(town: Town, dovecot):

@@ -18,6 +18,7 @@ from tests.modoboa.ways import (
     WAYS,
     AuthorizeForElsewhere,
     DeviceFlow,
+    SelfMadeRadicale,
     SessionAtApplications,
     Way,
 )
@@ -46,6 +47,8 @@ def spell(host: str, spelling: str) -> str:
 def expected(way: type[Way], role: str, place: str) -> bool:
     """What must happen, said again without the extension's own rule."""
     if way is DeviceFlow:
+        return False
+    if way is SelfMadeRadicale and role != "SuperAdmins":
         return False
     if way is AuthorizeForElsewhere:
         return place == "primary"
@@ -158,6 +161,7 @@ HOLES = {
     "Refresh",
     "ApiToken",
     "PasswordGrant",
+    "SelfMadeRadicale",
     "SecondFactorElsewhere",
     "SecurityKeyElsewhere",
     "ResetMail",

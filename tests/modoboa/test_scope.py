@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from modoboa.admin.models import Alias, Mailbox
+from modoboa.admin.models import Alias, Domain, Mailbox
 from modoboa.core.models import User
 
 from tests.modoboa.town import ACME, GLOBEX, PASSWORD, PRIMARY, Town, browser
@@ -70,6 +70,78 @@ def test_numbers_count_what_belongs_to_the_host(administrator):
     assert at(GLOBEX, administrator, "admin/statistics/").json()["domain_count"] == 1
     assert at(PRIMARY, administrator, "admin/statistics/").json()["domain_count"] == 2
     assert at(GLOBEX, administrator, "admin/statistics/").json()["alias_count"] == 1
+
+
+@pytest.fixture
+def colleague(town: Town) -> User:
+    """Another administrator of both domains, who has an alias in each and made an account at Acme."""
+    other = User.objects.get(username="p@globex.test")
+    other.role = "DomainAdmins"
+    other.save()
+    for name, domain in town.domains.items():
+        domain.add_admin(other)
+        alias = Alias.objects.create(address=f"boss@{name}", domain=domain, enabled=True)
+        alias.set_recipients(["p@globex.test"])
+        alias.post_create(other)
+    return other
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "v1/accounts/",
+        "v1/accounts/{pk}/",
+        "v1/aliases/",
+        "v2/accounts/",
+        "v2/accounts/{pk}/",
+        "v2/aliases/",
+        "v2/identities/export/",
+    ],
+)
+def test_nothing_of_another_host_stands_in_what_is_told_of_people_here(
+    administrator, colleague, path
+):
+    token = held(GLOBEX, administrator)["access_token"]
+    client = browser(GLOBEX, authorization=f"Bearer {token}")
+    answer = client.get(f"/api/{path.format(pk=colleague.pk)}", secure=True)
+    text = answer.content.decode()
+    assert answer.status_code == 200
+    assert "globex.test" in text
+    assert "acme" not in text
+
+
+@pytest.mark.parametrize("administrator", ["Resellers"], indirect=True)
+def test_a_save_here_takes_away_nothing_elsewhere(administrator, colleague, town):
+    client = browser(GLOBEX, authorization=f"Bearer {held(GLOBEX, administrator)['access_token']}")
+    path = f"/api/v2/accounts/{colleague.pk}/"
+    body = client.get(path, secure=True).json()
+    body["mailbox"] = {"full_address": colleague.username, "quota": 0, "use_domain_quota": True}
+    assert body["aliases"] == ["sales@globex.test", "boss@globex.test"]
+    body["aliases"] = ["sales@globex.test"]
+    answer = client.put(path, body, content_type="application/json", secure=True)
+    assert answer.status_code == 200, answer.content
+    assert colleague.mailbox.alias_addresses == ["sales@globex.test", "boss@acme.test"]
+    assert {domain.name for domain in Domain.objects.get_for_admin(colleague)} == BOTH
+
+
+def test_what_a_colleague_made_elsewhere_is_not_there(administrator, colleague, town):
+    alias = Alias.objects.get(address="boss@acme.test")
+    client = browser(GLOBEX, authorization=f"Bearer {held(GLOBEX, administrator)['access_token']}")
+    before = administrator.can_access(alias)
+    seen = []
+
+    def look(self, obj):
+        seen.append(original(self, alias))
+        return original(self, obj)
+
+    original = User.can_access
+    User.can_access = look
+    try:
+        client.get(f"/api/v2/accounts/{colleague.pk}/", secure=True)
+    finally:
+        User.can_access = original
+    assert before
+    assert not any(seen)
 
 
 def test_an_operator_may_switch_it_off(administrator, settings):

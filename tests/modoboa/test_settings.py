@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import logging
 import os
 import re
 import subprocess
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import modoboa
 import pytest
+from django.apps import apps
 from django.core.checks import run_checks
 
 from modoboa_ext import settings as extension
 from modoboa_ext.allowed_hosts import LiveHosts
+from tests.modoboa.town import PRIMARY, browser
 
 pytestmark = pytest.mark.django_db
 ROOT = Path(__file__).parents[2]
@@ -42,9 +45,19 @@ BROKEN = {
     "E004": {
         "REST_FRAMEWORK": lambda value: {
             **value,
-            "DEFAULT_AUTHENTICATION_CLASSES": (extension.PLAIN_TOKENS,),
+            "DEFAULT_AUTHENTICATION_CLASSES": (
+                "rest_framework.authentication.BasicAuthentication",
+                *value["DEFAULT_AUTHENTICATION_CLASSES"],
+            ),
         }
     },
+    "E009": {
+        "REST_FRAMEWORK": lambda value: {
+            **value,
+            "DEFAULT_AUTHENTICATION_CLASSES": (extension.OAUTH,),
+        }
+    },
+    "E010": {"VIRTUALHOSTS": lambda value: {**value, "PRIMARY_HOSTNAME": "other.test"}},
     "E005": {"ALLOWED_HOSTS": list},
     "E006": {"ALLOWED_HOSTS": lambda value: LiveHosts([*value.static, ".provider.test"])},
     "E007": {"USE_X_FORWARDED_HOST": lambda value: True},
@@ -60,6 +73,29 @@ def test_a_part_that_was_taken_away_is_named_with_the_way_to_mend_it(settings, c
     found = [message for message in run_checks() if message.id == f"modoboa_ext.{code}"]
     assert found
     assert all(message.hint for message in found)
+
+
+def test_plain_api_tokens_are_named(settings):
+    classes = (extension.OAUTH, extension.PLAIN_TOKENS)
+    settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "DEFAULT_AUTHENTICATION_CLASSES": classes}
+    assert ours(run_checks()) == ["modoboa_ext.E004", "modoboa_ext.E009"]
+
+
+def test_upper_case_in_the_settings_locks_nobody_out(settings):
+    target = {"ALLOWED_HOSTS": ["Mail.Provider.Test"]}
+    extension.apply(target)
+    settings.ALLOWED_HOSTS = target["ALLOWED_HOSTS"]
+    settings.VIRTUALHOSTS = {**settings.VIRTUALHOSTS, "PRIMARY_HOSTNAME": "Mail.Provider.Test"}
+    assert ours(run_checks()) == []
+    assert browser(PRIMARY).get("/accounts/login/", secure=True).status_code == 200
+
+
+def test_a_part_that_is_missing_is_logged_where_no_check_runs(settings, monkeypatch):
+    settings.MIDDLEWARE = settings.MIDDLEWARE[:-1]
+    said = []
+    monkeypatch.setattr(logging.getLogger("modoboa.jobs"), "error", lambda *args: said.append(args))
+    apps.get_app_config("modoboa_ext").ready()
+    assert "IsolationMiddleware" in str(said)
 
 
 def test_applying_twice_is_applying_once():

@@ -117,10 +117,10 @@ def held(host: str, user: Any) -> dict[str, Any]:
     return pocket[host]
 
 
-def application(user: Any, grant: str, kind: str = "public") -> Any:
+def application(user: Any, grant: str, kind: str = "public", name: str | None = None) -> Any:
     """An OAuth application of the user's own, registered as anyone may at the primary hostname."""
     form = {
-        "name": f"{grant} of {user}",
+        "name": name or f"{grant} of {user}",
         "client_id": f"{grant.rpartition(':')[2]}-{user.pk}",
         "client_secret": "s3cret",
         "client_type": kind,
@@ -266,6 +266,23 @@ class PasswordGrant(Way):
         return tokens(browser(host), {**form, "username": self.user.username}) is not None
 
 
+class SelfMadeRadicale(Way):
+    """A self-registered application that calls itself Radicale, to which Modoboa tells people's rights."""
+
+    def prepare(self) -> None:
+        self.client_id = application(self.user, "client-credentials", "confidential", "Radicale")
+
+    def enters(self, host: str) -> bool:
+        form = {"grant_type": "client_credentials", "client_id": self.client_id}
+        found = tokens(browser(host), form | {"client_secret": "s3cret"})
+        if found is None:
+            return False
+        client = browser(host, authorization=f"Bearer {found['access_token']}")
+        path, asked = "/api/v2/calendar-rights/", {"user": "domainadmins"}
+        answer = client.post(path, asked, content_type="application/json", secure=True)
+        return answer.status_code == 200
+
+
 class DeviceFlow(Way):
     """A device whose code was confirmed at the primary hostname, polling here (RFC 8628).
 
@@ -405,6 +422,7 @@ WAYS: tuple[type[Way], ...] = (
     Refresh,
     ApiToken,
     PasswordGrant,
+    SelfMadeRadicale,
     DeviceFlow,
     SecondFactorElsewhere,
     SecondFactorHere,

@@ -14,8 +14,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.modoboa.settings")
 django.setup()
 
 from django.conf import settings  # noqa: E402  Django must be set up first
+from django.contrib.contenttypes.models import ContentType  # noqa: E402
 from django.db import connection  # noqa: E402
 from django.test.utils import setup_test_environment  # noqa: E402
+from modoboa.admin.models import Domain  # noqa: E402
+from modoboa.core.models import ObjectAccess, User  # noqa: E402
 
 from modoboa_ext import hosts, oauth, people  # noqa: E402
 from modoboa_ext.allowed_hosts import LiveHosts  # noqa: E402
@@ -94,6 +97,15 @@ def cost(client: Any, cold: bool) -> tuple[float, float]:
     return percentiles(seconds)
 
 
+def give_domains(user: User, number: int) -> None:
+    """Make domains that `user` administers."""
+    made = Domain.objects.bulk_create(Domain(name=f"d{n}.crowd.test") for n in range(number))
+    kind = ContentType.objects.get_for_model(Domain)
+    ObjectAccess.objects.bulk_create(
+        ObjectAccess(user=user, content_type=kind, object_id=domain.pk) for domain in made
+    )
+
+
 def main() -> None:
     """Measure with two hosts, then with ten thousand more."""
     setup_test_environment()
@@ -101,13 +113,19 @@ def main() -> None:
     settings.ALLOWED_HOSTS = LiveHosts([PRIMARY])
     initial_data()
     person = Town.build().people["SimpleUsers"]
-    token = held(GLOBEX, person)["access_token"]
+    reseller = User.objects.get(username="resellers")
+    clients = [
+        browser(GLOBEX, authorization=f"Bearer {held(GLOBEX, user)['access_token']}")
+        for user in (person, reseller)
+    ]
     instrument()
-    client = browser(GLOBEX, authorization=f"Bearer {token}")
+    client = clients[0]
     cost(client, cold=True)
     found = {"2 hosts, nothing remembered": cost(client, cold=True)}
     VirtualHost.objects.bulk_create(VirtualHost(name=f"h{n}.crowd.test") for n in range(CROWD))
     found[f"{CROWD:,} hosts, nothing remembered"] = cost(client, cold=True)
+    give_domains(reseller, CROWD)
+    found[f"a reseller of {CROWD:,} domains, nothing remembered"] = cost(clients[1], cold=True)
     for memory in (hosts.recent, people.recent):
         memory.seconds = 3600.0
     found[f"{CROWD:,} hosts, remembered"] = cost(client, cold=False)

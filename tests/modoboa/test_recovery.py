@@ -1,0 +1,73 @@
+"""A forgotten password, recovered by SMS: the code goes to, and serves, people of the host alone."""
+
+from __future__ import annotations
+
+import pytest
+from modoboa.core import sms_backends
+from modoboa.core.models import LocalConfig, User
+
+from tests.modoboa.town import ACME, GLOBEX, PRIMARY, Town, browser
+from tests.modoboa.ways import carried, post_form
+
+pytestmark = pytest.mark.django_db
+SHARED = "same@elsewhere.example"
+
+
+class Phone:
+    """Takes down what would have gone out, to whom."""
+
+    def __init__(self) -> None:
+        self.rung: list[str] = []
+
+    def send(self, text: str, numbers: list[str]) -> bool:
+        """One SMS."""
+        self.rung += numbers
+        return True
+
+
+@pytest.fixture
+def phone(town: Town, monkeypatch) -> Phone:
+    """Recovery by SMS is on; Globex's administrator has a telephone and shares an address with its reseller."""
+    config = LocalConfig.objects.first()
+    config.parameters.set_value("sms_password_recovery", True, app="core")
+    config.save()
+    people = User.objects.filter(username__in=("domainadmins", "resellers"))
+    people.update(email=SHARED, phone_number="+33612345678")
+    phone = Phone()
+    monkeypatch.setattr(sms_backends, "get_active_backend", lambda parameters: phone)
+    return phone
+
+
+def ask_for_a_code(host: str):
+    """A browser at `host` in which a code was asked for."""
+    client = browser(host)
+    post_form(client, "/accounts/password_reset/", {"email": SHARED})
+    return client
+
+
+def test_a_code_goes_to_people_of_the_host(phone: Phone):
+    ask_for_a_code(GLOBEX)
+    assert phone.rung == ["+33612345678"]
+
+
+def test_no_code_goes_out_at_someone_elses_host(phone: Phone, town: Town):
+    ask_for_a_code(ACME)
+    assert phone.rung == []
+
+
+def test_no_code_goes_out_where_the_address_is_shared_with_another_hosts_people(
+    phone: Phone, town: Town
+):
+    town.domains["acme.test"].add_admin(town.people["Resellers"])
+    ask_for_a_code(ACME)
+    assert phone.rung == []
+
+
+@pytest.mark.parametrize("path", ["/reset/resend_code/", "/reset/confirm_code/"])
+def test_a_code_asked_for_elsewhere_is_not_known_here(phone: Phone, path):
+    client = ask_for_a_code(PRIMARY)
+    phone.rung.clear()
+    assert carried(client, GLOBEX).get(path, secure=True).status_code == 200
+    phone.rung.clear()
+    assert carried(client, ACME).get(path, secure=True).status_code == 404
+    assert phone.rung == []
