@@ -122,7 +122,7 @@ class _Turn:
         try:
             if self._path is not None:
                 if self._file < 0:
-                    self._file = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
+                    self._file = _beside(self._path)
                 fcntl.flock(self._file, fcntl.LOCK_EX)
         except BaseException:
             self._threads.release()
@@ -134,6 +134,15 @@ class _Turn:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
         finally:
             self._threads.release()
+
+
+def _beside(path: str) -> int:
+    """Open the file `<database>-turn`; one that root makes belongs to the database's owner, as SQLite's own do."""
+    file = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    if os.geteuid() == 0:
+        owner = os.stat(path.removesuffix("-turn"))
+        os.fchown(file, owner.st_uid, owner.st_gid)
+    return file
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection, event, text
 
 from control.claims import release
@@ -103,3 +105,14 @@ def test_what_the_ca_or_edges_are_told_of_is_on_the_disk_before(house: House) ->
     }
     assert house.host().status == "ready"
     assert commits[-1] == "normal", "what the next worker would find out again"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can leave files to others")
+def test_what_root_writes_leaves_no_file_that_the_owner_cannot_open(tmp_path: Path) -> None:
+    path = tmp_path / "owned.sqlite3"
+    path.touch(mode=0o600)
+    os.chown(path, 65534, 65534)
+    with Database(f"sqlite:///{path}").writing() as session:
+        session.execute(text("CREATE TABLE counted (number INTEGER)"))
+    assert {found.stat().st_uid for found in tmp_path.iterdir()} == {65534}
+    assert path.with_name("owned.sqlite3-turn").exists()
