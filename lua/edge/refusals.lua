@@ -37,11 +37,14 @@ function _M.names(most)
   return names
 end
 
---- Put up to a hundred names, in order, where heartbeats and metrics find them.
+--- Put up to a hundred names, in order, where heartbeats and metrics find them; whether that is news.
 function _M.report()
   local names = _M.names(MOST_TOLD)
   table.sort(names)
-  state:set("refused", table.concat(names, " "))
+  local text = table.concat(names, " ")
+  local is_news = text ~= (state:get("refused") or "")
+  state:set("refused", text)
+  return is_news
 end
 
 return _M

@@ -227,9 +227,9 @@ local function sync(red)
   metrics.count("edge_syncs_total")
   state:set("min_not_after", look.first_expiry and look.first_expiry.rev)
   state:set("last_sync", ngx.now())
-  refusals.report()
+  local told = refusals.report()
   local now = mine()
-  if now.applied ~= have.applied or now.epoch ~= have.epoch then
+  if told or now.applied ~= have.applied or now.epoch ~= have.epoch then
     heartbeat.nudge()
   end
   return true

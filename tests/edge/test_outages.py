@@ -229,6 +229,8 @@ def test_a_host_without_room_in_any_memory_is_reported_and_comes_when_there_is_r
     eventually(lambda: "a host is not served" in edge.log())
     left = eventually(lambda: edge.redis.hget(key, "refused")).split()[0]
     assert edge.status(f"/hosts/{left}").status == 404
+    time.sleep(3.2)
+    assert left in edge.redis.hget(key, "refused").split(), "still, after being asked for again"
     edge.redis.zrem("vh:hosts", *(f"s{count:05d}.spill.test" for count in range(10000)))
     edge.redis.set("vh:epoch", "e-smaller")
     edge.publisher.complete()
