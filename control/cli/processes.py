@@ -16,6 +16,9 @@ from control.database import Database
 from control.plane import Plane
 from control.wiring import messenger
 
+SWITCH_SECONDS = 0.0005
+"""How long a thread may keep the interpreter. Python's own 5 ms keep those waiting that hold the database's turn."""
+
 
 @click.command()
 @click.option("--down-to", metavar="REVISION", help="Go back to this revision (base: drop all).")
@@ -40,6 +43,7 @@ def worker() -> None:
     from control.worker import Worker
 
     configure()
+    sys.setswitchinterval(SWITCH_SECONDS)
     connected = plane()
     connected.store.summary()
     ready(connected)
@@ -79,6 +83,7 @@ def application() -> Any:
     from control.log import configure
 
     configure()
+    sys.setswitchinterval(SWITCH_SECONDS)
     connected = plane()
     ready(connected)
     return create_app(connected)
