@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import datetime, timedelta
 
 from django.utils import timezone
@@ -15,6 +16,7 @@ from modoboa_ext.models import VirtualHost
 FRESH = timedelta(seconds=2)
 PATIENCE_SECONDS = 3.0
 PAUSE_SECONDS = 5.0
+ASKED_AT_ONCE = 8
 ROWS_AT_ONCE = 100
 rests_until = 0.0
 
@@ -31,8 +33,10 @@ def refresh(hosts: Iterable[VirtualHost]) -> bool:
     old = [host for host in hosts if is_old(host)]
     try:
         control = connect(PATIENCE_SECONDS) if old else None
-        for host in old:
-            ask(host, control)
+        for host, answer in answers(old, control):
+            if answer is not None:
+                note(host, answer)
+            distrust(host, answer)
     except Unreachable:
         rests_until = time.monotonic() + PAUSE_SECONDS
         return False
@@ -46,12 +50,22 @@ def is_old(host: VirtualHost) -> bool:
     return host.mirrored_at is None or timezone.now() - host.mirrored_at > FRESH
 
 
-def ask(host: VirtualHost, control: ControlPlane) -> None:
-    """Ask about one host and note the answer."""
-    answer = control.find(host.name)
-    if answer is not None:
-        note(host, answer)
-    distrust(host, answer)
+def answers(
+    hosts: list[VirtualHost], control: ControlPlane | None
+) -> Iterator[tuple[VirtualHost, dict | None]]:
+    """Each host with its answer, None where it is not known there, as they come; several are asked at a time.
+
+    Raises ControlPlaneError; Unreachable too when PATIENCE_SECONDS are over for all of them together.
+    """
+    pool = ThreadPoolExecutor(ASKED_AT_ONCE)
+    try:
+        asked = {pool.submit(control.find, host.name): host for host in hosts}
+        for answer in as_completed(asked, PATIENCE_SECONDS):
+            yield asked[answer], answer.result()
+    except TimeoutError as late:
+        raise Unreachable("The control plane takes too long to answer.") from late
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def distrust(host: VirtualHost, answer: dict | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -19,6 +20,7 @@ class ControlPlaneInMemory:
         self.asked: list[tuple[str, str, Any]] = []
         self.answers: dict[tuple[str, str], tuple[int, Any]] = {}
         self.down = False
+        self.before: dict[tuple[str, str], Callable[[], object]] = {}
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler_for(self))
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.lock = threading.Lock()
@@ -32,7 +34,8 @@ class ControlPlaneInMemory:
         self.server.server_close()
 
     def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
-        """The status and JSON for one request; `answers` may script (method, path) beforehand."""
+        """The status and JSON for one request; `answers` may script (method, path), `before` delays it."""
+        self.before.get((method, path), bool)()
         with self.lock:
             self.asked.append((method, path, body if body is not None else query))
             if (method, path) in self.answers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 
 import pytest
 from django.db import transaction
@@ -154,6 +155,28 @@ def test_while_the_control_plane_is_away_the_mirror_is_shown_with_its_age(api, c
     assert answer["stale_since"]
     assert [row["provisioning_status"] for row in answer["results"]] == ["pending", "ready"]
     assert api("get", f"{BASE}{pk(ACME)}/theme/").status_code == 503
+
+
+def test_the_hosts_of_a_page_are_asked_for_at_the_same_time(api, control_plane):
+    both = threading.Barrier(2)
+    for name in (ACME, GLOBEX):
+        control_plane.before["GET", f"/virtualhosts/{name}"] = lambda: both.wait(10)
+        control_plane.hosts[name] |= READY
+    age(ACME, GLOBEX)
+    answer = api("get", BASE).json()
+    assert answer["stale_since"] is None
+    assert [row["provisioning_status"] for row in answer["results"]] == ["ready", "ready"]
+
+
+def test_an_answer_that_does_not_come_keeps_none_of_the_others_from_being_shown(api, control_plane):
+    never = threading.Event()
+    control_plane.before["GET", f"/virtualhosts/{ACME}"] = lambda: never.wait(10)
+    control_plane.hosts[GLOBEX] |= READY
+    age(ACME, GLOBEX)
+    answer = api("get", BASE).json()
+    never.set()
+    assert answer["stale_since"]
+    assert [row["provisioning_status"] for row in answer["results"]] == ["pending", "ready"]
 
 
 def test_deleting_keeps_the_domains_and_the_tombstone_goes_when_confirmed(api, control_plane):
