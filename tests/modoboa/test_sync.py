@@ -265,6 +265,19 @@ def test_each_minute_writes_only_the_mirrors_that_changed(told):
     assert told.hosts[GLOBEX] == VirtualHost.objects.get(name=GLOBEX).mirror
 
 
+def test_a_host_of_many_domains_is_deleted_by_one_change(
+    told, town, django_capture_on_commit_callbacks
+):
+    made = [Domain(name=f"d{number}.test") for number in range(20)]
+    for domain in Domain.objects.bulk_create(made):
+        Link.objects.create(domain=domain, virtual_host=town.hosts[ACME])
+    django_rq.get_queue("modoboa").empty()
+    with django_capture_on_commit_callbacks(execute=True):
+        VirtualHost.objects.get(name=ACME).bury(timezone.now())
+    assert len(django_rq.get_queue("modoboa").jobs) == 1
+    assert not Link.objects.filter(virtual_host__name=ACME).exists()
+
+
 def test_sync_says_what_waits(town, control_plane):
     control_plane.down = True
     with pytest.raises(CommandError, match="2 not confirmed"):
