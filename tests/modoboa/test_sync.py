@@ -278,6 +278,18 @@ def test_a_host_of_many_domains_is_deleted_by_one_change(
     assert not Link.objects.filter(virtual_host__name=ACME).exists()
 
 
+def test_what_exists_only_over_there_is_deleted_when_pruning_is_asked_for(told):
+    told.overwrite("mail.ghost.test", owner="modoboa")
+    out = io.StringIO()
+    call_command("virtualhosts_sync", "--all", stdout=out)
+    with pytest.raises(CommandError, match=r"1 differences.*--prune"):
+        call_command("virtualhosts_compare", stdout=out)
+    call_command("virtualhosts_sync", "--prune", stdout=out)
+    assert "mail.ghost.test: deleted over there" in out.getvalue()
+    call_command("virtualhosts_compare", stdout=out)
+    assert set(told.hosts) == {ACME, GLOBEX}
+
+
 def test_sync_says_what_waits(town, control_plane):
     control_plane.down = True
     with pytest.raises(CommandError, match="2 not confirmed"):

@@ -32,5 +32,6 @@ class Command(BaseCommand):
             self.stdout.write("\n".join(map(str, differences)) or "No difference.")
         if differences:
             raise CommandError(
-                f"{len(differences)} differences; virtualhosts_sync --all mends them"
+                f"{len(differences)} differences; virtualhosts_sync --all mends them, "
+                "and with --prune deletes over there what does not exist here"
             )
