@@ -26,16 +26,26 @@ log = logging.getLogger("modoboa.jobs")
 
 def tell(control: ControlPlane) -> int:
     """Log what happened since the last time, oldest first; how many lines. The first time, nothing."""
-    newest = control.call("GET", "/events", params={"limit": 500})["items"]
     seen = cache.get(LAST_SEEN)
-    if newest:
-        cache.set(LAST_SEEN, newest[0]["id"], timeout=None)
-    if seen is None:
-        return 0
-    fresh = [event for event in newest if event["id"] > seen and event["kind"] in TOLD]
-    for event in reversed(fresh):
+    happened = since(seen, control)
+    fresh = [event for event in reversed(happened) if event["kind"] in TOLD and seen is not None]
+    for event in fresh:
         log.log(TOLD[event["kind"]], "%s", sentence(event))
+    if happened:
+        cache.set(LAST_SEEN, happened[0]["id"], timeout=None)
     return len(fresh)
+
+
+def since(seen: int | None, control: ControlPlane) -> list[dict[str, Any]]:
+    """The events after the one called `seen`, newest first; one page of them where it is None."""
+    query = {"limit": 500}
+    events: list[dict[str, Any]] = []
+    while True:
+        page = control.call("GET", "/events", params=query)
+        events += [event for event in page["items"] if seen is None or event["id"] > seen]
+        query["after"] = page.get("next")
+        if seen is None or query["after"] is None or query["after"] <= seen:
+            return events
 
 
 def sentence(event: dict[str, Any]) -> str:

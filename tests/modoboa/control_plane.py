@@ -17,6 +17,7 @@ class ControlPlaneInMemory:
     def __init__(self) -> None:
         self.hosts: dict[str, dict[str, Any]] = {}
         self.generations: dict[str, int] = {}
+        self.events: list[dict[str, Any]] = []
         self.asked: list[tuple[str, str, Any]] = []
         self.answers: dict[tuple[str, str], tuple[int, Any]] = {}
         self.down = False
@@ -40,6 +41,8 @@ class ControlPlaneInMemory:
             self.asked.append((method, path, body if body is not None else query))
             if (method, path) in self.answers:
                 return self.answers[method, path]
+            if path == "/events":
+                return 200, self.journal(query)
             if path == "/virtualhosts":
                 return 200, self.page(query)
             found = re.fullmatch(r"/virtualhosts/([^/]+)", path)
@@ -53,6 +56,15 @@ class ControlPlaneInMemory:
         names = sorted(name for name in self.hosts if name > after)
         more = names[limit - 1] if len(names) > limit else None
         return {"items": [self.hosts[name] for name in names[:limit]], "next": more}
+
+    def journal(self, query: dict[str, str]) -> dict[str, Any]:
+        """One page of `events`, newest first; `after` is the id where the page before ended."""
+        before, limit = int(query.get("after", 2**31)), int(query.get("limit", 100))
+        found = sorted((e for e in self.events if e["id"] < before), key=lambda e: -e["id"])
+        return {
+            "items": found[:limit],
+            "next": found[limit - 1]["id"] if len(found) > limit else None,
+        }
 
     def put(self, name: str, query: dict[str, str], body: dict[str, Any]) -> tuple[int, Any]:
         """Create or update; 409 for an older generation, another owner or a domain linked elsewhere."""

@@ -178,6 +178,20 @@ def test_certificate_events_are_logged_once_oldest_first(told, jobs_log):
     ]
 
 
+def test_of_more_events_than_a_page_holds_each_is_logged(told, jobs_log):
+    del told.answers["GET", "/events"]
+    event = {"hostname": ACME, "actor": "worker", "kind": "certificate_renewed"}
+    told.events = [{**event, "id": 1, "detail": {}}]
+    jobs.every_minute()
+    jobs_log.clear()
+    told.events += [{**event, "id": id, "detail": {"number": id}} for id in range(2, 1203)]
+    jobs.every_minute()
+    jobs.every_minute()
+    assert [record.getMessage() for record in jobs_log.records] == [
+        f"virtual host {ACME}: certificate renewed (number: {number})" for number in range(2, 1203)
+    ]
+
+
 def test_renewals_that_are_due_are_asked_for(told):
     told.hosts[ACME] |= {"status": "ready", "certificate": DUE}
     told.hosts[GLOBEX] |= {
