@@ -16,13 +16,15 @@ from tests.edge.visitor import eventually
 
 
 class UnderLoad:
-    """Full handshakes for A from before the body until after it, at most `rate` a second."""
+    """Full handshakes for A from before the body until after it, at most `rate` a second (0: as many as go)."""
+
+    THREADS = 8
 
     def __init__(self, edge: Edge, *, rate: float = 400) -> None:
         self.edge, self.rate = edge, rate
 
     def __enter__(self) -> UnderLoad:
-        self.load = Load(self.edge.https, A, threads=8, rate=self.rate)
+        self.load = Load(self.edge.https, A, threads=self.THREADS, rate=self.rate)
         time.sleep(0.3)
         return self
 

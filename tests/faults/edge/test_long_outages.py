@@ -1,7 +1,6 @@
 """The long forms of tests/edge/test_outages.py: a minute each, 100,000 full handshakes, none of which may fail."""
 
 import os
-import signal
 import time
 
 import pytest
@@ -57,25 +56,22 @@ def test_100000_full_handshakes_during_a_minutes_outage(live, fault):
 
 
 def test_20_reloads(live):
-    load = Load(live.https, A, threads=8)
-    for _ in range(20):
-        live.reload()
-        time.sleep(0.5)
-    load.process.send_signal(signal.SIGTERM)
+    with outages.UnderLoad(live, rate=0) as load:
+        for _ in range(20):
+            live.reload()
+            time.sleep(0.5)
     assert load.result().failed == 0
     assert live.serves(B) == live.publisher.leaves[B].sha256
 
 
 def test_20_killed_workers_cost_only_their_own_open_connections(live):
-    threads = 8
-    load = Load(live.https, A, threads=threads)
-    for _ in range(20):
-        outages.kill_a_worker(live)
-        time.sleep(0.5)
-    load.process.send_signal(signal.SIGTERM)
+    with outages.UnderLoad(live, rate=0) as load:
+        for _ in range(20):
+            outages.kill_a_worker(live)
+            time.sleep(0.5)
     run = load.result()
     print(run)
-    assert run.failed <= 20 * threads
+    assert run.failed <= 20 * load.THREADS
     live.settle(live.publisher.publish("after.acme.test"))
     assert live.serves("after.acme.test")
 
@@ -90,15 +86,14 @@ def test_5_sentinel_failovers(edges, tmp_path):
     revision = publisher.publish(A)
     edge.start()
     edge.settle(revision)
-    load = Load(edge.https, A, threads=4, rate=500)
     try:
-        for _ in range(5):
-            publisher.redis = watched.client(watched.fail_over())
-            leaf = publisher.authority.leaf(A)
-            publisher.publish(A, leaf=leaf)
-            eventually(lambda leaf=leaf: edge.serves(A) == leaf.sha256, seconds=15)
-            time.sleep(3)
-        load.process.send_signal(signal.SIGTERM)
+        with outages.UnderLoad(edge) as load:
+            for _ in range(5):
+                publisher.redis = watched.client(watched.fail_over())
+                leaf = publisher.authority.leaf(A)
+                publisher.publish(A, leaf=leaf)
+                eventually(lambda leaf=leaf: edge.serves(A) == leaf.sha256, seconds=15)
+                time.sleep(3)
         assert load.result().failed == 0
     finally:
         watched.end()
