@@ -296,12 +296,23 @@ def workers_of(process: Process) -> list[int]:
     return [int(child) for child in found]
 
 
-def cost(contender: Contender, work: Callable[[int], int]) -> float:
-    """CPU seconds for each of the operations that `work(port)` says it did."""
-    before = contender.cpu()
+def cost(contender: Contender, work: Callable[[int], int], idle: float = 0) -> float:
+    """CPU seconds for each of the operations that `work(port)` says it did.
+
+    What the server uses by the clock (`idle` CPU seconds a second) is not of them: a busy machine takes longer.
+    """
+    before, began = contender.cpu(), time.monotonic()
     done = work(contender.port)
     time.sleep(0.01)
-    return (contender.cpu() - before) / done
+    by_the_clock = idle * (time.monotonic() - began)
+    return (contender.cpu() - before - by_the_clock) / done
+
+
+def idle_cost(contender: Contender, seconds: float = 3) -> float:
+    """CPU seconds that a server uses in a second without any work."""
+    before = contender.cpu()
+    time.sleep(seconds)
+    return (contender.cpu() - before) / seconds
 
 
 def compare(
@@ -309,9 +320,10 @@ def compare(
 ) -> dict[str, list[float]]:
     """Costs per round by name, interleaved A B A B, after one round that does not count."""
     costs: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    idle = {contender.name: idle_cost(contender) for contender in contenders}
     for number in range(rounds + 1):
         for contender in contenders:
-            value = cost(contender, work)
+            value = cost(contender, work, idle[contender.name])
             if number:
                 costs[contender.name].append(value)
     return costs
