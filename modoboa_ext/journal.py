@@ -14,6 +14,8 @@ TOLD = {
     "certificate_issued": logging.INFO,
     "certificate_renewed": logging.INFO,
     "certificate_uploaded": logging.INFO,
+    "certificate_expiring": logging.WARNING,
+    "certificate_revoked": logging.WARNING,
     "renewal_requested": logging.INFO,
     "renewal_moved": logging.INFO,
     "renewal_failed": logging.ERROR,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -18,6 +19,7 @@ PATIENCE_SECONDS = 3.0
 PAUSE_SECONDS = 5.0
 ASKED_AT_ONCE = 8
 ROWS_AT_ONCE = 100
+log = logging.getLogger("modoboa.jobs")
 rests_until = 0.0
 
 
@@ -85,6 +87,7 @@ def note_all(there: dict[str, dict], asked_at: datetime) -> None:
         answer = there.get(host.name)
         heard = chained(answer, host.certificate) if answer else host.mirror
         if heard != host.mirror:
+            say_schedule(host, heard)
             host.mirror = heard
             changed.append(host)
         distrust(host, answer)
@@ -95,8 +98,16 @@ def note_all(there: dict[str, dict], asked_at: datetime) -> None:
 def note(host: VirtualHost, answer: dict) -> None:
     """Keep an answer on the row and on `host`."""
     answer = chained(answer, host.certificate)
+    say_schedule(host, answer)
     host.mirror, host.mirrored_at = answer, timezone.now()
     VirtualHost.objects.filter(pk=host.pk).update(mirror=answer, mirrored_at=host.mirrored_at)
+
+
+def say_schedule(host: VirtualHost, answer: dict) -> None:
+    """Log when the certificate's renewal is planned, once each time that changes."""
+    planned = (answer.get("certificate") or {}).get("renew_at")
+    if planned and planned != host.certificate.get("renew_at"):
+        log.info("virtual host %s: renewal scheduled for %s", host.name, planned)
 
 
 def chained(answer: dict, before: dict) -> dict:

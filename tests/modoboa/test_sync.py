@@ -204,13 +204,25 @@ def test_renewals_that_are_due_are_asked_for(told):
     assert renewals == [f"/virtualhosts/{ACME}/renew"]
 
 
+def test_each_renewal_that_is_scheduled_is_logged_once(told, jobs_log):
+    for planned in ("2999-01-01T00:00:00Z", "2999-03-01T00:00:00Z"):
+        told.hosts[ACME] |= {"status": "ready", "certificate": {**DUE, "renew_at": planned}}
+        jobs_log.clear()
+        for _ in range(2):
+            jobs.every_minute()
+        assert [record.getMessage() for record in jobs_log.records] == [
+            f"virtual host {ACME}: renewal scheduled for {planned}"
+        ]
+
+
 def test_a_renewal_that_is_refused_keeps_none_of_the_others_from_being_asked_for(told, jobs_log):
     for name in (ACME, GLOBEX):
         told.hosts[name] |= {"status": "ready", "certificate": DUE}
     told.answers["POST", f"/virtualhosts/{ACME}/renew"] = 409, {"message": "limit reached"}
     told.answers["POST", f"/virtualhosts/{GLOBEX}/renew"] = 202, {}
     jobs.check_certificate_renewals()
-    assert [record.getMessage() for record in jobs_log.records] == [
+    said = [record.getMessage() for record in jobs_log.records]
+    assert [line for line in said if "scheduled" not in line] == [
         f"virtual host {ACME}: renewal is refused: limit reached",
         f"virtual host {GLOBEX}: renewal asked for",
     ]
