@@ -108,39 +108,43 @@ class _Turn:
     """One writer at a time, of this process's threads and of all processes, who queue in the kernel.
 
     SQLite alone would let them poll, with pauses of up to a tenth of a second: who writes seldom would
-    wait long for one who writes all the time. Whoever comes without a turn is still held off by SQLite.
+    wait long for one who writes all the time. Whoever waits for the turn holds the place in front of it
+    meanwhile, so that nobody who has just written comes first again. Whoever comes without a turn is
+    still held off by SQLite.
     """
 
     def __init__(self, database: str | None) -> None:
         self._threads = threading.Lock()
         in_memory = not database or database == ":memory:"
-        self._path = None if in_memory else f"{database}-turn"
-        self._file = -1
+        self._paths = () if in_memory else (f"{database}-next", f"{database}-turn")
+        self._files: list[int] = []
 
     def __enter__(self) -> None:
         self._threads.acquire()
         try:
-            if self._path is not None:
-                if self._file < 0:
-                    self._file = _beside(self._path)
-                fcntl.flock(self._file, fcntl.LOCK_EX)
+            if len(self._files) < len(self._paths):
+                self._files = [_beside(path) for path in self._paths]
+            for file in self._files:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            for place in self._files[:1]:
+                fcntl.flock(place, fcntl.LOCK_UN)
         except BaseException:
-            self._threads.release()
+            self.__exit__()
             raise
 
     def __exit__(self, *_: object) -> None:
         try:
-            if self._path is not None:
-                fcntl.flock(self._file, fcntl.LOCK_UN)
+            for file in self._files:
+                fcntl.flock(file, fcntl.LOCK_UN)
         finally:
             self._threads.release()
 
 
 def _beside(path: str) -> int:
-    """Open the file `<database>-turn`; one that root makes belongs to the database's owner, as SQLite's own do."""
+    """Open `<database>-next` or `-turn`; one that root makes belongs to the database's owner, as SQLite's own do."""
     file = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     if os.geteuid() == 0:
-        owner = os.stat(path.removesuffix("-turn"))
+        owner = os.stat(path.rpartition("-")[0])
         os.fchown(file, owner.st_uid, owner.st_gid)
     return file
 

@@ -116,3 +116,4 @@ def test_what_root_writes_leaves_no_file_that_the_owner_cannot_open(tmp_path: Pa
         session.execute(text("CREATE TABLE counted (number INTEGER)"))
     assert {found.stat().st_uid for found in tmp_path.iterdir()} == {65534}
     assert path.with_name("owned.sqlite3-turn").exists()
+    assert path.with_name("owned.sqlite3-next").exists()
