@@ -16,7 +16,7 @@ from modoboa.lib.signals import get_request
 from rest_framework import serializers
 
 from modoboa_ext import hosts, linking, people, sync, theme
-from modoboa_ext.isolation import REFUSAL, may_enter
+from modoboa_ext.isolation import REFUSAL
 from modoboa_ext.middleware import BORN_AT
 from modoboa_ext.models import Link, VirtualHost
 
@@ -98,8 +98,7 @@ def login_allowed(sender: Any, user: Any, **kwargs: Any) -> None:
     if request is None:
         return
     try:
-        host = hosts.of(request)
-        allowed = may_enter(people.person(user, host), host)
+        allowed = people.may_be_at(user, hosts.of(request))
     except DatabaseError as error:
         raise forms.ValidationError("Signing in is not possible right now, try again.") from error
     if not allowed:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,8 +10,8 @@ from modoboa.lib.signals import get_request
 from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauthlib.oauth2 import AccessDeniedError
 
-from modoboa_ext import hosts, people
-from modoboa_ext.isolation import REFUSAL, may_enter
+from modoboa_ext import arrival, hosts, people
+from modoboa_ext.isolation import REFUSAL
 
 FRONTEND = "modoboa_frontend"
 
@@ -38,8 +36,7 @@ def may_use(user: Any) -> bool:
     if user is None or request is None:
         return request is not None
     try:
-        host = hosts.of(request)
-        return may_enter(people.person(user, host), host)
+        return people.may_be_at(user, hosts.of(request))
     except DatabaseError:
         return False
 
@@ -138,8 +135,6 @@ class TenantValidator(OAuth2Validator):
 
 def issued_for_here(token: str) -> bool:
     """Whether the issuer of a (verified) id_token is this host, or the primary hostname."""
-    payload = token.split(".")[1]
-    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    issuer = urlsplit(claims.get("iss", "")).hostname
+    issuer = urlsplit(arrival.claims(token).get("iss", "")).hostname
     current = get_request()
     return current is not None and issuer in (hosts.of(current).name, hosts.primary_hostname())

@@ -12,7 +12,7 @@ from modoboa.admin.models import Domain, Mailbox
 from modoboa.core.models import ObjectAccess, User
 
 from modoboa_ext.hosts import Host
-from modoboa_ext.isolation import Person
+from modoboa_ext.isolation import Person, may_enter
 from modoboa_ext.recollection import Recollection
 
 ADMINISTRATORS = ("DomainAdmins", "Resellers")
@@ -38,6 +38,11 @@ def person(user: Any, host: Host) -> Person:
     if user.is_superuser or not user.is_active or not host.is_tenant:
         return Person(user.is_active, superuser=user.is_superuser)
     return Person(active=True, domains=recent.get((user.pk, host.name), domains))
+
+
+def may_be_at(user: Any, host: Host) -> bool:
+    """Whether a Modoboa user may be served at a host; a DatabaseError where it cannot be read."""
+    return may_enter(person(user, host), host)
 
 
 def domains(key: tuple[int, str]) -> frozenset[int]:

@@ -17,7 +17,6 @@ from modoboa.core.views.auth import (
 from oauth2_provider.views import RPInitiatedLogoutView
 
 from modoboa_ext import hosts, people
-from modoboa_ext.isolation import may_enter
 from modoboa_ext.oauth import is_frontend_of
 
 MANAGEMENT = (
@@ -60,7 +59,7 @@ class TenantPasswordResetForm(forms.PasswordResetForm):
         """Those with this address who may enter here."""
         host = hosts.of(self.request)
         found = super().get_users(email)
-        return [user for user in found if may_enter(people.person(user, host), host)]
+        return [user for user in found if people.may_be_at(user, host)]
 
 
 class TenantPasswordResetView(PasswordResetView):
@@ -72,7 +71,7 @@ class TenantPasswordResetView(PasswordResetView):
         """A code goes by SMS only where all with this address are of this host; else by mail, to those."""
         host = hosts.of(self.request)
         asked_for = User.objects.filter(email__iexact=form.cleaned_data["email"], is_active=True)
-        if all(may_enter(people.person(user, host), host) for user in asked_for):
+        if all(people.may_be_at(user, host) for user in asked_for):
             return super().form_valid(form)
         return super(PasswordResetView, self).form_valid(form)
 
@@ -84,7 +83,7 @@ class TenantPasswordResetConfirmView(PasswordResetConfirmView):
         """The owner of the link, None (an invalid link) at someone else's host."""
         user = super().get_user(uidb64)
         host = hosts.of(self.request)
-        return user if user and may_enter(people.person(user, host), host) else None
+        return user if user and people.may_be_at(user, host) else None
 
 
 REPLACED = {
@@ -101,7 +100,7 @@ def recovers_here(request: HttpRequest) -> bool:
     """Whether the person that a code went to by SMS may enter at this host."""
     host = hosts.of(request)
     user = User.objects.filter(pk=request.session.get("user_pk")).first()
-    return user is None or may_enter(people.person(user, host), host)
+    return user is None or people.may_be_at(user, host)
 
 
 def answer(request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
