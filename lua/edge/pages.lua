@@ -16,18 +16,33 @@ local function escape(text)
 end
 
 --- Modoboa's router leaves a plugin's page on reload, since plugins register their routes after its catch-all
---- has answered: once the wanted path, missing at first, has a route, go there.
+--- has led to the dashboard. Where the router says that it was the catch-all that led away from the wanted path,
+--- and that path has a route by now, go there: before the dashboard is shown, or from it when this page was too
+--- busy to ask in time.
 local DEEP_LINKS = [[<script id="edge-deep-links">(function () {
-  var wanted = location.pathname + location.search + location.hash, missing = false, tries = 0;
+  var wanted = location.pathname + location.search + location.hash, router, tries = 0, gone = false;
+  function caught(route) {
+    return !route.matched.length || /:\w+\(\.\*\)/.test(route.matched.slice(-1)[0].path);
+  }
+  function lost(to) {
+    var from = to.redirectedFrom;
+    return from && caught(from) && !caught(router.resolve(wanted));
+  }
+  function led(to) {
+    if (!gone && lost(to)) return (gone = true) && wanted;
+  }
   var timer = setInterval(function () {
     var app = (document.getElementById("app") || {}).__vue_app__;
-    var router = app && app.config.globalProperties.$router;
-    if (++tries > 300) clearInterval(timer);
-    if (!router) return;
-    var route = router.resolve(wanted).matched.slice(-1)[0];
-    if (!route || /:\w+\(\.\*\)/.test(route.path)) return void (missing = true);
+    if (++tries > 1200) clearInterval(timer);
+    if (!router) {
+      router = app && app.config.globalProperties.$router;
+      if (!router) return;
+      router.beforeResolve(led);
+    }
+    var here = router.currentRoute.value;
+    if (!here.matched.length) return;
     clearInterval(timer);
-    if (missing) router.replace(wanted);
+    if (!gone && lost(here)) router.replace(wanted);
   }, 50);
 })()</script>]]
 

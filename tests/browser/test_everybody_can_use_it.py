@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from deploy import modoboa
-from tests.browser.visitor import DESK, PHONE, SCREENSHOTS, Visitor
+from tests.browser.visitor import DESK, PHONE, PRIMARY, SCREENSHOTS, Visitor
 
 AXE = Path(__file__).resolve().parents[2] / "modoboa_ext/frontend/node_modules/axe-core/axe.min.js"
 HOSTNAME, DOMAIN = "mail.acme.test", "acme.test"
@@ -120,6 +120,20 @@ def test_a_page_of_ours_survives_a_reload(administrator):
 
     expect(visitor.page.get_by_role("dialog")).to_contain_text(HOSTNAME)
     assert visitor.page.url == address
+
+
+@pytest.mark.browser
+def test_a_link_into_our_pages_works_on_a_busy_machine(visit):
+    visitor = visit().administer()
+    # Timers come so late that Modoboa's page has long settled on its dashboard.
+    visitor.page.add_init_script(
+        "const soon = setInterval; setInterval = (f, ms, ...rest) => soon(f, ms + 3000, ...rest)"
+    )
+
+    visitor.open(PRIMARY, "/admin/virtualhosts?host=1")
+
+    expect(visitor.page.get_by_role("dialog")).to_contain_text(HOSTNAME)
+    assert visitor.page.url.endswith("/admin/virtualhosts?host=1")
 
 
 @pytest.mark.browser
