@@ -10,9 +10,9 @@ from sqlalchemy import select
 from control import registry, sealing
 from control.certificates import new_key
 from control.issuance import account_at
-from control.models import Account, Event, VirtualHost
-from control.plane import Plane
-from control.registry import NoSuchHost, Who
+from control.models import Account, VirtualHost
+from control.plane import Plane, Who, audit
+from control.registry import NoSuchHost
 
 # RFC 5280 §5.3.1, those that the subscriber of a web server's certificate may give.
 REVOCATION_REASONS = {
@@ -62,9 +62,7 @@ def _roll_over(plane: Plane, directory_url: str, sealed: str, who: Who) -> str:
         if stored.sealed_next_key == sealed:
             stored.sealed_key, stored.sealed_next_key = sealed, None
         detail = {"directory": directory_url, "uri": rolled.uri}
-        session.add(
-            Event(at=plane.clock(), kind="account_key_changed", actor=who.name, detail=detail)
-        )
+        audit(session, "account_key_changed", plane.clock(), who, **detail)
     return rolled.uri
 
 
@@ -107,14 +105,6 @@ def revoke(plane: Plane, hostname: str, reason: int, who: Who) -> str:
     plane.authority(certificate.directory_url).revoke(account, certificate.chain, reason)
     with plane.database.writing() as session:
         detail = {"sha256": certificate.sha256, "reason": reason}
-        session.add(
-            Event(
-                at=plane.clock(),
-                kind="certificate_revoked",
-                actor=who.name,
-                hostname=hostname,
-                detail=detail,
-            )
-        )
+        audit(session, "certificate_revoked", plane.clock(), who, hostname=hostname, **detail)
     registry.renew(plane, hostname, who)
     return certificate.sha256

@@ -37,6 +37,15 @@ class Plane:
             return load(session, self.settings)
 
 
+@dataclass(frozen=True)
+class Who:
+    """Who asks, from where and in which request; what the audit keeps."""
+
+    name: str
+    remote: str | None = None
+    request_id: str | None = None
+
+
 def record(
     session: Session,
     kind: str,
@@ -52,3 +61,26 @@ def record(
 
 
 _EVENT = insert(cast(Table, Event.__table__))
+
+
+def audit(
+    session: Session,
+    kind: str,
+    now: datetime,
+    who: Who,
+    *,
+    hostname: str | None = None,
+    **detail: object,
+) -> None:
+    """The same for what somebody asked for: also from where, and in which request."""
+    session.add(
+        Event(
+            at=now,
+            kind=kind,
+            actor=who.name,
+            hostname=hostname,
+            detail=detail,
+            request_id=who.request_id,
+            remote=who.remote,
+        )
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -18,29 +18,19 @@ from control.issuance import certificate_of
 from control.models import (
     Domain,
     DomainTaken,
-    Event,
     PrimaryFixed,
     RuntimeSettings,
     VirtualHost,
     locked,
 )
 from control.models.runtime import load, store
-from control.plane import Plane
+from control.plane import Plane, Who, audit
 from control.ports import PublishRefused, StoreUnavailable
 from control.publishing import publish
 
 
 class NoSuchHost(LookupError):
     """There is no virtual host of this name."""
-
-
-@dataclass(frozen=True)
-class Who:
-    """Who asks, from where and in which request; what the audit keeps."""
-
-    name: str
-    remote: str | None = None
-    request_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,21 +66,10 @@ class Deed:
     who: Who
     before: int = 0
     due_before: datetime | None = None
-    events: list[Event] = field(default_factory=list)
 
     def note(self, kind: str, **detail: object) -> None:
         """Add an event to the transaction."""
-        self.session.add(
-            Event(
-                at=self.now,
-                kind=kind,
-                actor=self.who.name,
-                hostname=self.host.hostname,
-                detail=detail,
-                request_id=self.who.request_id,
-                remote=self.who.remote,
-            )
-        )
+        audit(self.session, kind, self.now, self.who, hostname=self.host.hostname, **detail)
 
 
 def parse(plane: Plane, text: str) -> str:
@@ -284,12 +263,7 @@ def configure(plane: Plane, changes: dict[str, Any], who: Who) -> RuntimeSetting
     now = plane.clock()
     with plane.database.writing() as session:
         store(session, changes)
-        session.add(
-            Event(
-                at=now, kind="settings_changed", actor=who.name, detail=changes,
-                request_id=who.request_id, remote=who.remote,
-            )
-        )  # fmt: skip
+        audit(session, "settings_changed", now, who, **changes)
         affected = VirtualHost.error_reason == "certificate_absent"
         if "acme_limits" in changes:
             affected = affected | (VirtualHost.error_reason == "limit_reserved")

@@ -14,7 +14,7 @@ import secrets
 import threading
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol, cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from sqlalchemy import CursorResult, func, or_, select, update
@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from control import events, sealing
 from control.models import Event, Webhook
-from control.plane import Plane
+from control.plane import Plane, Who, audit
 from control.ports import Messenger, NotTold
 from control.sealing import CannotOpen, KeyringError
 
@@ -35,22 +35,6 @@ PAUSE_SECONDS = 2.0
 log = logging.getLogger("control.webhooks")
 
 
-class Asks(Protocol):
-    """Who changes a webhook, from where and in which request; what the audit keeps."""
-
-    @property
-    def name(self) -> str:
-        """The token's, or `edgectl`."""
-
-    @property
-    def remote(self) -> str | None:
-        """The client's address."""
-
-    @property
-    def request_id(self) -> str | None:
-        """The request's id."""
-
-
 class NoSuchWebhook(LookupError):
     """There is no webhook of this name."""
 
@@ -60,7 +44,7 @@ class BadUrl(ValueError):
 
 
 def put(
-    plane: Plane, name: str, url: str, kinds: Sequence[str], who: Asks, secret: str | None = None
+    plane: Plane, name: str, url: str, kinds: Sequence[str], who: Who, secret: str | None = None
 ) -> tuple[Webhook, str | None]:
     """Create or change one; the secret comes back where it was made here. Raises BadUrl.
 
@@ -83,15 +67,15 @@ def put(
             session.add(hook)
         hook.url, hook.kinds, hook.next_attempt_at = url, sorted(kinds), None
         hook.sealed_secret = sealed or hook.sealed_secret
-        session.add(_audit("webhook_set", now, who, name=name, url=_without_path(url)))
+        audit(session, "webhook_set", now, who, name=name, url=_without_path(url))
     return hook, made
 
 
-def remove(plane: Plane, name: str, who: Asks) -> None:
+def remove(plane: Plane, name: str, who: Who) -> None:
     """Tell it nothing more. Raises NoSuchWebhook."""
     with plane.database.writing() as session:
         session.delete(_find(session.get(Webhook, name), name))
-        session.add(_audit("webhook_removed", plane.clock(), who, name=name))
+        audit(session, "webhook_removed", plane.clock(), who, name=name)
 
 
 def try_out(plane: Plane, name: str, messenger: Messenger) -> int:
@@ -190,17 +174,6 @@ def _signed(plane: Plane, hook: Webhook, event: dict[str, Any]) -> tuple[dict[st
         "X-Edge-Signature": f"t={moment},v1={digest}",
     }
     return headers, body
-
-
-def _audit(kind: str, now: datetime, who: Asks, **detail: object) -> Event:
-    return Event(
-        at=now,
-        kind=kind,
-        actor=who.name,
-        detail=detail,
-        request_id=who.request_id,
-        remote=who.remote,
-    )
 
 
 def _find(hook: Webhook | None, name: str) -> Webhook:

@@ -15,11 +15,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from control import accounts, claims
 from control.claims import Claim
-from control.plane import Plane
+from control.plane import Plane, Who
 from control.ports import PortError
 from control.provisioning import give_up, provision
 from control.reconcile import next_offset, reconcile, take_turn
-from control.registry import Who
 from control.sealing import CannotOpen
 
 IDLE_SECONDS = 1.0

@@ -6,8 +6,7 @@ from typing import cast
 
 from flask import current_app, g, request
 
-from control.plane import Plane
-from control.registry import Who
+from control.plane import Plane, Who
 
 
 def plane() -> Plane:

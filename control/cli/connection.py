@@ -17,9 +17,9 @@ from control import settings as environment
 from control.database import DatabaseUnavailable
 from control.hostname import InvalidHostname
 from control.models import DomainTaken, NotFailed, OlderGeneration, OwnedElsewhere, PrimaryFixed
-from control.plane import Plane
+from control.plane import Plane, Who
 from control.ports import NotTold, PortError
-from control.registry import NoSuchHost, Who
+from control.registry import NoSuchHost
 from control.sealing import KeyringError
 from control.wiring import connect
 

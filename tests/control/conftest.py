@@ -18,11 +18,11 @@ from control.app import create_app
 from control.claims import Claim, claim
 from control.database import Database
 from control.models import Event, Record, Token, VirtualHost
-from control.plane import Plane
+from control.plane import Plane, Who
 from control.ports import AddressAnswer, ProbeAnswer
 from control.provisioning import provision
 from control.reconcile import reconcile
-from control.registry import Who, Wish
+from control.registry import Wish
 from control.sealing import Keyring
 from control.settings import Settings
 from deploy.postgresql import Cluster

@@ -13,8 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from control import claims, issuance, provisioning, reconcile, registry
-from control.plane import Plane
-from control.registry import Who
+from control.plane import Plane, Who
 from control.settings import from_environment
 from control.wiring import connect
 from control.worker import Worker

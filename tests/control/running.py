@@ -19,8 +19,8 @@ from sqlalchemy import func, select
 from control import registry
 from control.database import Database
 from control.models import Certificate, Order, Record, VirtualHost
-from control.plane import Plane
-from control.registry import Who, Wish
+from control.plane import Plane, Who
+from control.registry import Wish
 from control.settings import from_environment
 from control.wiring import connect
 from deploy import control, services

@@ -21,7 +21,7 @@ from control.app import create_app
 from control.certificates import check, load_key
 from control.cli import COMMANDS, main
 from control.database import Database
-from control.registry import Who
+from control.plane import Who
 from control.settings import from_environment
 from control.wiring import connect
 from deploy.control import EDGECTL

@@ -11,7 +11,7 @@ from control import events
 
 CODE = Path(events.__file__).parent
 DOCUMENT = CODE.parent / "docs" / "api.md"
-PLACE = {"note": 0, "_audit": 0, "record": 1}
+PLACE = {"note": 0, "audit": 1, "record": 1}
 """Which argument of a function is the kind."""
 
 
