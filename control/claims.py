@@ -33,6 +33,11 @@ class Claim:
     hostname: str
     lease: str
 
+    def require(self, host: VirtualHost | None) -> None:
+        """Raise Lost when that record was deleted, or is another worker's by now."""
+        if host is None or host.lease != self.lease or host.deleted_at is not None:
+            raise Lost(self.hostname)
+
 
 # Built once: putting a statement together costs more than running it. `moment` is now.
 _HOSTS = cast(Table, VirtualHost.__table__)
@@ -139,6 +144,5 @@ def owned(
     """A write transaction on a claimed host; Lost when the claim does not hold any more."""
     with database.writing(lasting=lasting) as session:
         host = locked(session, host_id=held.host_id)
-        if host is None or host.lease != held.lease or host.deleted_at is not None:
-            raise Lost(held.hostname)
-        yield session, host
+        held.require(host)
+        yield session, cast(VirtualHost, host)

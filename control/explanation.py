@@ -132,12 +132,13 @@ def _verdict(
         return (gone + (", but an edge still serves it" if seen else ""), bool(seen))
     if not host.enabled:
         return "refused in the handshake: it is disabled (edgectl host enable)", False
-    if error is not None:
-        return f"not served: {error['reason']} — {error['detail']}. {error['hint']}", False
+    why = f"{error['reason']} — {error['detail']}. {error['hint']}" if error else ""
+    if error is not None and host.status != "ready":
+        return f"not served: {why}", False
     if host.certificate is None:
         return f"not served yet: {host.status} at step {host.step}", False
     if host.certificate.not_after <= now:
-        return "an expired certificate: see `edgectl host show` for why it was not renewed", False
+        return f"an expired certificate: {why or 'its renewal has not been tried yet'}", False
     if stored is not None and stored.get("cert") != host.certificate.sha256:
         return "perhaps an older certificate: Redis differs, run `edgectl reconcile`", False
     if not edges:
@@ -147,4 +148,5 @@ def _verdict(
     if seen and host.certificate.sha256 not in seen:
         return "another certificate than it should: the address is not one of our edges", False
     until = host.certificate.not_after
-    return f"its own certificate, valid until {until:%Y-%m-%d %H:%M} UTC", True
+    words = f"its own certificate, valid until {until:%Y-%m-%d %H:%M} UTC"
+    return words + (f"; it could not be renewed: {why}" if error else ""), True

@@ -31,7 +31,7 @@ from control.models import Account, Certificate, Order, RuntimeSettings, Virtual
 from control.plane import Plane, record
 from control.ports import AccountUnknown, AuthorityError, OrderGone
 from control.preflight import Expected
-from control.publishing import publish, wait_applied
+from control.publishing import give, read, wait_applied
 
 ATTEMPTS = 3
 """How often one run starts over because the CA has lost the account or the order."""
@@ -289,13 +289,19 @@ def _own_order(host: VirtualHost, started: _Started) -> Order:
 
 
 def _validate(work: _Work, order: ports.Order) -> ports.Order:
-    """Publish, wait until every live edge answers, look ourselves, and only then tell the CA to look."""
+    """Publish, wait until every live edge answers, look ourselves, and only then tell the CA to look.
+
+    A host that was deleted meanwhile gets no challenge, and the CA is not told to look for it in vain.
+    """
     plane, held = work.plane, work.held
     challenges = work.authority.challenges(work.account, order)
     if challenges:
-        published = publish(plane, held.host_id, challenges=challenges)
+        found = read(plane, held.host_id)
+        held.require(found.host)
+        published = give(plane, found, challenges=challenges)
         if work.runtime.edge_enabled:
             wait_applied(plane, published)
+        held.require(read(plane, held.host_id).host)
     for challenge in challenges:
         if work.runtime.preflight_enabled:
             require_port80(plane, challenge, work.resolver, work.expected)
@@ -327,7 +333,6 @@ def _keep(plane: Plane, held: Claim, started: _Started, chain: str) -> None:
         if former is not None:
             session.flush()
             session.delete(former)
-        host.renew_requested = False
         host.step = "publish"
         count_issuance(session, seconds)
         record(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Insert, func, select
+from sqlalchemy import ColumnElement, Insert, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from control import renewal
 from control.models import Certificate, Counter, VirtualHost, Webhook
 from control.plane import Plane
 from control.ports import StoreUnavailable
@@ -87,14 +89,15 @@ def _hosts(plane: Plane, session: Session) -> Iterator[str]:
     by_status = [(f'{{status="{s}"}}', statuses.get(s, 0)) for s in ("pending", "ready", "failed")]
     yield from _metric("control_virtual_hosts", "gauge", "Virtual hosts by status.", by_status)
     first = session.scalar(
-        select(func.min(Certificate.not_after)).join(
-            VirtualHost, VirtualHost.certificate_id == Certificate.id
-        )
+        select(func.min(Certificate.not_after))
+        .join(VirtualHost, VirtualHost.certificate_id == Certificate.id)
+        .where(_comes_here(now))
     )
     if first is not None:
         yield from _metric(
             "control_certificate_not_after_seconds", "gauge",
-            "When the first certificate ends, in unix seconds.", [("", first.timestamp())],
+            "When the first certificate ends, in unix seconds; those of hostnames that have moved away are left out.",
+            [("", first.timestamp())],
         )  # fmt: skip
     due = session.scalar(
         select(func.count())
@@ -118,6 +121,13 @@ def _hosts(plane: Plane, session: Session) -> Iterator[str]:
         "control_webhooks_failing", "gauge", "Webhooks that do not take what they are told.",
         [("", failing or 0)],
     )  # fmt: skip
+
+
+def _comes_here(now: datetime) -> ColumnElement[bool]:
+    """Whose DNS does not point elsewhere for so long that its certificate is left to end."""
+    return or_(
+        VirtualHost.moved_since.is_(None), VirtualHost.moved_since > now - renewal.MOVED_AFTER
+    )
 
 
 def _issuances(session: Session) -> Iterator[str]:

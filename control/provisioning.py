@@ -83,8 +83,7 @@ class _Run:
 
     def seen(self, host: VirtualHost) -> None:
         """Go on with this state of the record; Lost when it is not ours any more."""
-        if host.lease != self.held.lease or host.deleted_at is not None:
-            raise Lost(self.held.hostname)
+        self.held.require(host)
         self.host = host
 
 
@@ -156,7 +155,7 @@ def _served(run: _Run) -> None:
     for _ in range(ROUNDS):
         if run.runtime.edge_enabled and run.published is not None:
             _require_taken(run.host, wait_applied(run.plane, run.published))
-        if _succeed(run.plane, run.held, run.runtime, run.host.change):
+        if _succeed(run.plane, run.held, run.host.change):
             return
         _publish(run)
     until = run.plane.clock() + SOON
@@ -250,8 +249,13 @@ def _due(host: VirtualHost, certificate: Certificate, runtime: RuntimeSettings) 
 
 
 def _next_look(host: VirtualHost, runtime: RuntimeSettings, now: datetime) -> datetime | None:
-    """When a ready host is due again: for renewal, or to ask the CA about it."""
+    """When a ready host is due again: for renewal, or to ask the CA about it.
+
+    None while issuance is off: `registry.configure` makes all due when it is switched on.
+    """
     certificate = host.certificate
+    if host.renew_requested and runtime.acme_enabled:
+        return now
     if certificate is not None and certificate.source == "uploaded":
         return _next_warning(certificate, now)
     if certificate is None or not runtime.acme_enabled:
@@ -283,8 +287,11 @@ def _warn(session: Session, host: VirtualHost, now: datetime) -> None:
         )  # fmt: skip
 
 
-def _succeed(plane: Plane, held: Claim, runtime: RuntimeSettings, change: int) -> bool:
-    """Say `ready`, unless the record changed since edges applied it."""
+def _succeed(plane: Plane, held: Claim, change: int) -> bool:
+    """Say `ready`, unless the record changed since edges applied it.
+
+    The settings are read again, behind the lock: what was switched meanwhile counts for the next look.
+    """
     now = plane.clock()
     with owned(plane.database, held, lasting=False) as (session, host):
         if host.change != change or host.published < change:
@@ -292,21 +299,24 @@ def _succeed(plane: Plane, held: Claim, runtime: RuntimeSettings, change: int) -
         if host.status != "ready":
             record(session, "ready", now, actor="worker", hostname=host.hostname)
         _warn(session, host, now)
-        host.succeed(now, _next_look(host, runtime, now))
+        host.succeed(now, _next_look(host, load(session, plane.settings), now))
         host.release()
         return True
 
 
 def _wait(plane: Plane, held: Claim, step: str, wait: Waiting) -> None:
-    """Record what comes first, and let go."""
+    """Record what comes first, and let go; at once due again where it was switched on meanwhile."""
     now = plane.clock()
     with owned(plane.database, held) as (session, host):
+        until = wait.until
+        if until is None and load(session, plane.settings).acme_enabled:
+            until = now
         if host.status != "ready" and host.error_reason != wait.reason:
             record(
                 session, "waiting", now, actor="worker", hostname=host.hostname,
                 step=step, reason=wait.reason, detail=wait.detail,
             )  # fmt: skip
-        host.wait(step, wait.reason, wait.detail, now, wait.until)
+        host.wait(step, wait.reason, wait.detail, now, until)
         host.release()
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, BindParameter, Table, bindparam, case, func, 
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
-from control.models import Certificate, Domain, EdgeState, VirtualHost
+from control.models import Certificate, Domain, EdgeState, Setting, VirtualHost
 from control.plane import Plane
 from control.ports import Challenge, EdgeCertificate, EdgeHost, EdgeReport, PortError
 
@@ -33,22 +33,23 @@ class Published:
 
 @dataclass(frozen=True)
 class Committed:
-    """A record and what the truth knew of the copy when it was read: epoch and highest revision."""
+    """A record and what else was so when it was read: the copy's epoch and highest revision, the general HSTS."""
 
     host: VirtualHost
     epoch: str
     at_least: int
+    hsts_max_age: int | None
 
 
-def edge_host(host: VirtualHost) -> EdgeHost:
-    """What edges are to know of a record."""
+def edge_host(host: VirtualHost, hsts_max_age: int | None) -> EdgeHost:
+    """What edges are to know of a record; `hsts_max_age` (seconds) where it has none of its own."""
     return EdgeHost(
         hostname=host.hostname,
         kind=host.kind,
         state=host.edge_state,
         domains=tuple(domain.name for domain in host.domains),
         theme=host.edge_theme,
-        hsts_max_age=host.hsts_max_age,
+        hsts_max_age=hsts_max_age if host.hsts_max_age is None else host.hsts_max_age,
         generation=host.generation,
         change=host.change,
         updated_at=host.updated_at,
@@ -80,12 +81,18 @@ def known_epoch(session: Session) -> str:
 
 def last_revision(session: Session) -> int:
     """The highest revision that the truth knows of, rows that are gone included."""
-    return _epoch_and_revision(session)[1]
+    return _known(session)[1]
 
 
-def _epoch_and_revision(session: Session) -> tuple[str, int]:
-    row = session.execute(_EPOCH_AND_REVISION).first()
-    return (row[0], max(row[1], row[2] or 0)) if row else ("", 0)
+def general_hsts(session: Session) -> int | None:
+    """The run-time setting `hsts_max_age` in seconds."""
+    return session.scalar(_HSTS)
+
+
+def _known(session: Session) -> tuple[str, int, int | None]:
+    """Epoch, highest revision and general HSTS; one statement, since each publish asks."""
+    row = session.execute(_KNOWN).first()
+    return (row[0], max(row[1], row[2] or 0), row[3]) if row else ("", 0, None)
 
 
 def read(plane: Plane, host_id: int) -> Committed:
@@ -94,7 +101,7 @@ def read(plane: Plane, host_id: int) -> Committed:
         host = looked(session, host_id)
         linked = session.scalars(_DOMAINS, {"sought": host_id}).all()
         set_committed_value(host, "domains", list(linked))
-        return Committed(host, *_epoch_and_revision(session))
+        return Committed(host, *_known(session))
 
 
 def looked(session: Session, host_id: int) -> VirtualHost:
@@ -121,7 +128,7 @@ def give(
     forget: Sequence[str] = (),
 ) -> Published:
     """Give edges a record that was read just now. Raises StoreUnavailable, PublishRefused."""
-    host = edge_host(found.host)
+    host = edge_host(found.host, found.hsts_max_age)
     revision = plane.store.publish(
         host, epoch=found.epoch, at_least=found.at_least, challenges=challenges, forget=forget
     )
@@ -149,8 +156,12 @@ def _note_tokens(
 # Built once: putting a statement together costs more than running it.
 _HOSTS = cast(Table, VirtualHost.__table__)
 _SOUGHT: BindParameter[int] = bindparam("sought")
-_EPOCH_AND_REVISION = select(
-    EdgeState.epoch, EdgeState.floor, select(func.max(VirtualHost.revision)).scalar_subquery()
+_HSTS = select(Setting.value).where(Setting.name == "hsts_max_age")
+_KNOWN = select(
+    EdgeState.epoch,
+    EdgeState.floor,
+    select(func.max(VirtualHost.revision)).scalar_subquery(),
+    _HSTS.scalar_subquery(),
 )
 _RECORD = select(VirtualHost).where(VirtualHost.id == _SOUGHT)
 _DOMAINS = select(Domain).where(Domain.virtual_host_id == _SOUGHT).order_by(Domain.name)

@@ -14,7 +14,15 @@ from sqlalchemy.orm import Session, selectinload
 from control.models import EdgeState, Event, VirtualHost
 from control.plane import Plane, record
 from control.ports import EdgeHost, StoreSummary
-from control.publishing import Published, applied, edge_host, known_epoch, last_revision, publish
+from control.publishing import (
+    Published,
+    applied,
+    edge_host,
+    general_hsts,
+    known_epoch,
+    last_revision,
+    publish,
+)
 
 TURN = timedelta(seconds=45)
 REMEMBER = timedelta(days=7)
@@ -218,7 +226,8 @@ def _rewrite(plane: Plane, ids: Sequence[int], epoch: str) -> None:
             .where(VirtualHost.id.in_(ids))
             .order_by(VirtualHost.id)
         ).all()
-        copies = [edge_host(host) for host in hosts]
+        general = general_hsts(session)
+        copies = [edge_host(host, general) for host in hosts]
         at_least = last_revision(session)
     revisions = plane.store.republish(copies, epoch=epoch, at_least=at_least)
     _note(plane, [host.id for host in hosts], copies, revisions)
@@ -256,7 +265,9 @@ def purge(plane: Plane) -> int:
     now = plane.clock()
     with plane.database.reading() as session:
         rows = session.execute(
-            select(VirtualHost.id, VirtualHost.hostname, VirtualHost.revision).where(
+            select(
+                VirtualHost.id, VirtualHost.hostname, VirtualHost.revision, VirtualHost.tokens
+            ).where(
                 VirtualHost.deleted_at.is_not(None),
                 VirtualHost.purged_at.is_(None),
                 VirtualHost.unpublished_since.is_(None),
@@ -276,6 +287,9 @@ def purge(plane: Plane) -> int:
                 .values(purged_at=now)
             )
         plane.store.purge({row.hostname: row.revision for row in past})
+        for row in past:
+            for token in row.tokens:  # of an order that the delete overtook
+                plane.store.drop_challenge(row.hostname, token)
     _forget_old(plane, now)
     _forget_events(plane, now)
     return len(past)

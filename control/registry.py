@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import ColumnElement, Table, bindparam, func, or_, select, true, update
 from sqlalchemy.orm import Session
 
 from control import hostname as hostnames
@@ -18,6 +18,7 @@ from control.issuance import certificate_of
 from control.models import (
     Domain,
     DomainTaken,
+    Moment,
     PrimaryFixed,
     RuntimeSettings,
     VirtualHost,
@@ -206,7 +207,7 @@ def retry(plane: Plane, name: str, who: Who) -> VirtualHost:
 
 
 def renew(plane: Plane, name: str, who: Who) -> VirtualHost:
-    """Issue again now, as far as the CA's limits allow."""
+    """Issue again now, as far as the CA's limits allow. Raises NotRenewable."""
     with _doing(plane, name, who) as deed:
         deed.host.renew(deed.now)
         deed.note("renewal_requested")
@@ -253,30 +254,59 @@ def back_to_acme(plane: Plane, name: str, who: Who) -> VirtualHost:
     with _doing(plane, name, who) as deed:
         certificate = deed.host.certificate
         if certificate is not None and certificate.source == "uploaded":
-            deed.host.renew(deed.now)
+            deed.host.reissue(deed.now)
             deed.note("certificate_given_up", sha256=certificate.sha256)
     return deed.host
 
 
 def configure(plane: Plane, changes: dict[str, Any], who: Who) -> RuntimeSettings:
-    """Store run-time settings; whoever waited for one of them is looked at again."""
+    """Store run-time settings; whoever one of them concerns is looked at again. What stays the same is no change."""
     now = plane.clock()
     with plane.database.writing() as session:
+        before = load(session, plane.settings).as_dict()
+        changes = {name: value for name, value in changes.items() if before[name] != value}
         store(session, changes)
-        audit(session, "settings_changed", now, who, **changes)
-        affected = VirtualHost.error_reason == "certificate_absent"
-        if "acme_limits" in changes:
-            affected = affected | (VirtualHost.error_reason == "limit_reserved")
-        if "renewal_threshold_days" in changes or "edge_enabled" in changes:
-            affected = affected | (VirtualHost.certificate_id.is_not(None))
-        session.execute(
-            update(VirtualHost)
-            .where(VirtualHost.deleted_at.is_(None), affected)
-            .values(due_at=now)
-            .execution_options(synchronize_session=False)
-        )
+        if changes:
+            audit(session, "settings_changed", now, who, **changes)
+        if "hsts_max_age" in changes:
+            session.execute(_SEE_HSTS, {"moment": now})
+        affected = _affected(changes)
+        if affected is not None:
+            session.execute(
+                update(VirtualHost)
+                .where(VirtualHost.deleted_at.is_(None), affected)
+                .values(due_at=now)
+                .execution_options(synchronize_session=False)
+            )
     plane.store.nudge()
     return plane.runtime()
+
+
+def _affected(changes: Container[str]) -> ColumnElement[bool] | None:
+    """Whom a change of settings makes due at once. Who is switched is everybody, also who is being worked on now."""
+    if "acme_enabled" in changes or "edge_enabled" in changes:
+        return true()
+    found = []
+    if "acme_limits" in changes:
+        found.append(VirtualHost.error_reason == "limit_reserved")
+    if "renewal_threshold_days" in changes:
+        found.append(VirtualHost.certificate_id.is_not(None))
+    return or_(*found) if found else None
+
+
+_HOSTS = cast(Table, VirtualHost.__table__)
+_MOMENT = bindparam("moment", type_=Moment())
+_SEE_HSTS = (
+    update(_HOSTS)
+    .where(_HOSTS.c.deleted_at.is_(None), _HOSTS.c.hsts_max_age.is_(None))
+    .values(
+        change=_HOSTS.c.change + 1,
+        due_at=_MOMENT,
+        updated_at=_MOMENT,
+        unpublished_since=func.coalesce(_HOSTS.c.unpublished_since, _MOMENT),
+    )
+)
+"""Whoever has no max-age of its own has something new to show."""
 
 
 @contextlib.contextmanager

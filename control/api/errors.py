@@ -13,7 +13,14 @@ from werkzeug.exceptions import HTTPException
 
 from control.certificates import Unusable
 from control.hostname import InvalidHostname
-from control.models import DomainTaken, NotFailed, OlderGeneration, OwnedElsewhere, PrimaryFixed
+from control.models import (
+    DomainTaken,
+    NotFailed,
+    NotRenewable,
+    OlderGeneration,
+    OwnedElsewhere,
+    PrimaryFixed,
+)
 from control.ports import PublishRefused, StoreUnavailable
 from control.registry import NoSuchHost
 from control.sealing import KeyringError
@@ -30,6 +37,7 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     OlderGeneration: HTTPStatus.CONFLICT,
     OwnedElsewhere: HTTPStatus.CONFLICT,
     PrimaryFixed: HTTPStatus.CONFLICT,
+    NotRenewable: HTTPStatus.CONFLICT,
     InvalidHostname: HTTPStatus.UNPROCESSABLE_ENTITY,
     Unusable: HTTPStatus.UNPROCESSABLE_ENTITY,
     NoSuchWebhook: HTTPStatus.NOT_FOUND,

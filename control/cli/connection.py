@@ -16,7 +16,14 @@ from control import accounts, certificates, rotation, sealing, webhooks
 from control import settings as environment
 from control.database import DatabaseUnavailable
 from control.hostname import InvalidHostname
-from control.models import DomainTaken, NotFailed, OlderGeneration, OwnedElsewhere, PrimaryFixed
+from control.models import (
+    DomainTaken,
+    NotFailed,
+    NotRenewable,
+    OlderGeneration,
+    OwnedElsewhere,
+    PrimaryFixed,
+)
 from control.plane import Plane, Who
 from control.ports import NotTold, PortError
 from control.registry import NoSuchHost
@@ -25,7 +32,7 @@ from control.wiring import connect
 
 OURS = (
     DatabaseUnavailable, InvalidHostname, DomainTaken, NotFailed, OlderGeneration, OwnedElsewhere,
-    PrimaryFixed, NoSuchHost, KeyringError, sealing.CannotOpen,
+    PrimaryFixed, NotRenewable, NoSuchHost, KeyringError, sealing.CannotOpen,
     rotation.NotEverywhere, accounts.NothingToRevoke, environment.InvalidSetting, certificates.Unusable,
     NotTold, webhooks.BadUrl, webhooks.NoSuchWebhook,
 )  # fmt: skip

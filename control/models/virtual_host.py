@@ -51,6 +51,10 @@ class PrimaryFixed(Exception):
     """The primary hostname is published by the control plane itself."""
 
 
+class NotRenewable(Exception):
+    """An uploaded certificate is replaced by its owner, not by a CA."""
+
+
 class Domain(Record):
     """A mail domain, linked to at most one virtual host."""
 
@@ -219,7 +223,6 @@ class VirtualHost(Record):
     def succeed(self, now: datetime, renew_at: datetime | None) -> None:
         """Every live edge serves it: `ready`, to be looked at again at `renew_at`."""
         self.status, self.step, self.attempts = "ready", "served", 0
-        self.renew_requested = False
         self.moved_since = None
         self.due_at, self.updated_at = renew_at, now
         self._clear_error()
@@ -233,11 +236,11 @@ class VirtualHost(Record):
         next_attempt_at: datetime | None,
         record: str | None = None,
     ) -> None:
-        """A step failed: `failed` while nothing was ever served; a renewal leaves `ready` alone."""
+        """A step failed: `failed` while nothing was ever served; a renewal leaves `ready`, with the error beside it."""
         self.attempts += 1
         if self.status != "ready":
             self.status = "failed"
-            self._set_error(step, reason, detail, next_attempt_at, record)
+        self._set_error(step, reason, detail, next_attempt_at, record)
         self.due_at, self.updated_at = next_attempt_at, now
 
     def wait(
@@ -260,7 +263,17 @@ class VirtualHost(Record):
         self._clear_error()
 
     def renew(self, now: datetime) -> None:
-        """Issue again as soon as the CA's limits allow."""
+        """Issue again as soon as the CA's limits allow; raise NotRenewable for an uploaded certificate."""
+        uploaded = self.certificate is not None and self.certificate.source == "uploaded"
+        if uploaded and not self.renew_requested:
+            raise NotRenewable(
+                f"{self.hostname} has an uploaded certificate: upload the next one, or delete it "
+                "to go back to the CA"
+            )
+        self.reissue(now)
+
+    def reissue(self, now: datetime) -> None:
+        """Ask the CA for a certificate whatever is in use; the request stands until there is another one."""
         self.renew_requested = True
         self.due_at = self.updated_at = now
         if self.status == "failed":
@@ -270,6 +283,7 @@ class VirtualHost(Record):
         """Use this certificate from now on; None goes back to having none."""
         self.certificate = certificate
         self.order = None
+        self.renew_requested = False
         self.changed(now)
 
     def release(self) -> None:
@@ -307,11 +321,11 @@ class VirtualHost(Record):
 
     @property
     def error(self) -> dict[str, Any] | None:
-        """Why it is not ready, for whoever does not know the edge's addresses."""
+        """Why it is not ready or not renewed, for whoever does not know the edge's addresses."""
         return self.explained(())
 
     def explained(self, addresses: Sequence[str]) -> dict[str, Any] | None:
-        """Why it is not ready, in the API's shape; None when nothing is wrong.
+        """Why it is not ready, or why it could not be renewed, in the API's shape; None when nothing is wrong.
 
         `addresses` are the edge's public ones, for the hint to name; none where they are not known.
         """

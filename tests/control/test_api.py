@@ -194,6 +194,18 @@ class TestVirtualHosts:
         house.work()
         assert house.authority.count("new_order") == 2
 
+    def test_renew_of_an_uploaded_certificate_says_what_to_do_instead(
+        self, house: House, client: FlaskClient
+    ) -> None:
+        house.add()
+        pair = Ca().pair("mail.acme.test")
+        client.put(
+            f"{ACME}/certificate", json={"chain": pair.chain, "private_key": pair.private_key}
+        )
+        refused = client.post(f"{ACME}/renew")
+        assert refused.status_code == 409
+        assert "upload the next one" in refused.json["message"]  # type: ignore[index]
+
 
 class TestRefusals:
     """Each gets its status and one sentence."""

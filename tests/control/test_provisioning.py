@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from control import registry, sealing
+from control import metrics, registry, sealing
 from control.certificates import check, load_key
 from control.claims import LEASE, Lost, release
+from control.explanation import explain
 from control.issuance import issue
 from control.ports import (
     AccountUnknown,
@@ -33,6 +34,14 @@ from tests.control.conftest import TEST, House, both_databases
 from tests.control.pki import Ca
 
 NAME = "mail.acme.test"
+
+
+class Nowhere:
+    """A wire that reaches nobody."""
+
+    def certificate(self, hostname: str, address: str, port: int) -> str:
+        """See the protocol."""
+        raise ConnectionError(f"{address}:{port} does not answer for {hostname}")
 
 
 @both_databases
@@ -335,6 +344,9 @@ def test_a_name_that_moved_away_a_week_ago_is_looked_at_once_a_day(house: House)
     host = house.host()
     assert host.status == "ready", "served to the end of its certificate"
     assert house.authority.count("new_order") == 1
+    assert "control_certificate_not_after_seconds" not in metrics.text(house.plane), (
+        "nobody is woken for a tenant who has left"
+    )
 
 
 def test_issuance_off_and_edge_on_waits_for_an_uploaded_certificate(house: House) -> None:
@@ -407,11 +419,16 @@ class TestRenewal:
         house.authority.refuse("new_order", AuthorityError("ca_unavailable", "503"))
         house.work(rounds=1)
         host = house.host()
-        assert (host.status, host.error) == ("ready", None)
+        assert host.status == "ready"
+        assert (host.error or {})["reason"] == "ca_unavailable", "an operator sees why"
         assert house.events()[-1] == "renewal_failed"
+        told = explain(house.plane, NAME, Nowhere(), (), house.clock())
+        assert told.served
+        assert "it could not be renewed: ca_unavailable" in told.verdict
         house.clock.forward(minutes=1)
         house.work()
         assert house.events()[-1] == "certificate_renewed"
+        assert house.host().error is None
 
     def test_the_old_certificate_is_served_until_the_new_one_is_published(
         self, house: House

@@ -61,7 +61,7 @@ def test_a_foreign_copy_is_rebuilt_and_its_hosts_removed(served: House) -> None:
     from control.publishing import edge_host
 
     with served.plane.database.reading() as session:
-        copy = edge_host(session.get_one(VirtualHost, host.id))
+        copy = edge_host(session.get_one(VirtualHost, host.id), None)
     from dataclasses import replace
 
     served.store.publish(replace(copy, hostname="evil.test"), epoch="foreign", at_least=0)
