@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from control import endpoint
+
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
 _ELSEWHERE = frozenset(
@@ -174,10 +176,10 @@ def _url(name: str, text: str, schemes: Sequence[str]) -> str:
 
 def _directory_url(name: str, text: str) -> str:
     """ACME is spoken over https only, except to a CA on this machine (RFC 8555 §6.1)."""
-    parts = urlsplit(text)
-    loopback = parts.hostname in {"127.0.0.1", "::1", "localhost"}
-    if parts.scheme != "https" and not (parts.scheme == "http" and loopback):
-        raise InvalidSetting(f"{name} must be an https:// URL, not {text!r}")
+    try:
+        endpoint.check(text, plain=endpoint.on_this_machine)
+    except endpoint.BadUrl as problem:
+        raise InvalidSetting(f"{name} {problem}, not {text!r}") from problem
     return text
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
+from control import endpoint, limits
 from control import hostname as hostnames
-from control import limits
 from control.models import LOGO_FIELDS, THEME_FIELDS
 from control.reasons import REASONS
 from control.registry import Wish
@@ -289,9 +289,10 @@ class CheckList(Schema):
 
 
 def _directory_url(text: str) -> None:
-    loopback = ("http://127.0.0.1", "http://localhost", "http://[::1]")
-    if not text.startswith(("https://", *loopback)) or any(c.isspace() for c in text):
-        raise ValidationError("must be an https:// URL")
+    try:
+        endpoint.check(text, plain=endpoint.on_this_machine)
+    except endpoint.BadUrl as problem:
+        raise ValidationError(str(problem)) from problem
 
 
 def _limits(text: str) -> None:

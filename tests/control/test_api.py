@@ -22,6 +22,7 @@ from control.models import Certificate, Token
 from control.ports import AddressAnswer
 from tests.control.conftest import House, both_databases
 from tests.control.pki import Ca
+from tests.control.test_settings import NO_DIRECTORIES
 
 HOSTS = "/api/v1/virtualhosts"
 ACME = f"{HOSTS}/mail.acme.test"
@@ -718,6 +719,11 @@ class TestAround:
         for wrong in ({"acme_directory_url": "http://ca.example/dir"}, {"colour": 1},
                       {"renewal_threshold_days": 0}, {"acme_email": "nobody"}):  # fmt: skip
             assert client.put("/api/v1/settings", json=wrong).status_code == 422
+
+    @pytest.mark.parametrize("url", NO_DIRECTORIES)
+    def test_what_is_no_address_of_a_ca_is_refused(self, client: FlaskClient, url: str) -> None:
+        answer = client.put("/api/v1/settings", json={"acme_directory_url": url})
+        assert (answer.status_code, answer.json["message"][:19]) == (422, "acme_directory_url:")
 
     def test_preflight_names_each_check(self, client: FlaskClient) -> None:
         put(client)

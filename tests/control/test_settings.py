@@ -8,6 +8,13 @@ import pytest
 
 from control.settings import InvalidSetting, from_environment, unknown_names
 
+NO_DIRECTORIES = (
+    "http://127.0.0.1.evil.example/dir", "http://localhostevil.com/", "http://localhost@evil.example/",
+    "https://", "https:///dir", "https://x:99999/dir", "https://x:0/dir", "https://u:p@h/",
+    "https://a..b/", "https://[::1/", "https://h/ dir", "https://h\\@evil.example/", "http://::1/",
+)  # fmt: skip
+"""What looks like the address of a CA's directory, or of one on this machine, and is not."""
+
 
 def test_without_an_environment_there_are_defaults() -> None:
     settings = from_environment({})
@@ -66,9 +73,17 @@ def test_a_wrong_value_is_refused_in_one_sentence(name: str, value: str, sentenc
     assert sentence in str(refusal.value)
 
 
-def test_acme_on_this_machine_may_be_plain() -> None:
-    url = "http://127.0.0.1:14000/dir"
+@pytest.mark.parametrize("host", ["127.0.0.1:14000", "localhost", "[::1]:14000", "127.8.8.8"])
+def test_acme_on_this_machine_may_be_plain(host: str) -> None:
+    url = f"http://{host}/dir"
     assert from_environment({"ACME_DIRECTORY_URL": url}).acme_directory_url == url
+
+
+@pytest.mark.parametrize("url", NO_DIRECTORIES)
+def test_what_is_no_address_of_a_ca_is_refused(url: str) -> None:
+    for name in ("ACME_DIRECTORY_URL", "ACME_FALLBACK_DIRECTORY_URL"):
+        with pytest.raises(InvalidSetting, match=f"{name} must "):
+            from_environment({name: url})
 
 
 def test_a_name_that_nobody_reads_is_reported_with_the_nearest() -> None:
