@@ -1,7 +1,8 @@
 """Webhooks: every event in order, signed, to whoever asked to be told; tried again until it is taken.
 
-One worker at a time tells one webhook (a lease). What was taken is remembered after each batch, so that
-a crash in between tells some twice, never none: `X-Edge-Delivery` is the same each time.
+One worker at a time tells one webhook (a lease), and each has a thread of its own there, so that a receiver
+that is slow or at fault delays nobody else. What was taken is remembered after each batch, so that a crash in
+between tells some twice, never none: `X-Edge-Delivery` is the same each time.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from sqlalchemy import CursorResult, func, or_, select, update
+from sqlalchemy import ColumnElement, CursorResult, func, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
-from control import events, sealing
+from control import endpoint, events, sealing
+from control.endpoint import BadUrl
 from control.models import Event, Webhook
 from control.plane import Plane, Who, audit
 from control.ports import Messenger, NotTold
@@ -30,6 +33,8 @@ SETTLED = timedelta(seconds=2)
 """How old an event is before it is told: on PostgreSQL one of a lower id may be committed after it."""
 LEASE = timedelta(minutes=2)
 BATCH = 20
+MOST_AT_ONCE = 16
+"""Webhooks that one worker tells at a time; who is furthest behind comes first."""
 PAUSE_SECONDS = 2.0
 
 log = logging.getLogger("control.webhooks")
@@ -37,10 +42,6 @@ log = logging.getLogger("control.webhooks")
 
 class NoSuchWebhook(LookupError):
     """There is no webhook of this name."""
-
-
-class BadUrl(ValueError):
-    """Events cannot be sent there; the text says what is wrong."""
 
 
 def put(
@@ -88,42 +89,72 @@ def try_out(plane: Plane, name: str, messenger: Messenger) -> int:
 
 def keep_telling(plane: Plane, messenger: Messenger, stop: threading.Event) -> None:
     """Until `stop`: tell what there is to be told, and look again."""
+    telling: dict[str, threading.Thread] = {}
     while not stop.is_set():
+        telling = {name: thread for name, thread in telling.items() if thread.is_alive()}
         try:
-            told = tell(plane, messenger)
-        except (SQLAlchemyError, KeyringError, CannotOpen) as problem:
+            idle = [name for name in due(plane) if name not in telling]
+        except SQLAlchemyError as problem:
             log.error("webhooks cannot be told", extra={"problem": str(problem)})
-            told = 0
-        if not told:
-            stop.wait(PAUSE_SECONDS)
+            idle = []
+        for name in idle[: MOST_AT_ONCE - len(telling)]:
+            words = (plane, messenger, name, stop)
+            telling[name] = threading.Thread(target=_tell_all, args=words, daemon=True)
+            telling[name].start()
+        stop.wait(PAUSE_SECONDS)
 
 
-def tell(plane: Plane, messenger: Messenger) -> int:
-    """Tell every webhook that is due the next batch; how many events were taken."""
+def _tell_all(plane: Plane, messenger: Messenger, name: str, stop: threading.Event) -> None:
+    """Batch after batch as long as they are taken; whatever goes wrong, it is looked at again."""
+    try:
+        while tell(plane, messenger, name) and not stop.is_set():
+            pass
+    except Exception:
+        log.exception("a webhook cannot be told", extra={"webhook": name})
+
+
+def due(plane: Plane) -> Sequence[str]:
+    """Which webhooks have something to be told now, those furthest behind first."""
     now = plane.clock()
     with plane.database.reading() as session:
-        newest = session.scalar(select(func.max(Event.id)).where(Event.at <= now - SETTLED)) or 0
-        names = session.scalars(
-            select(Webhook.name).where(
-                Webhook.told < newest,
-                or_(Webhook.next_attempt_at.is_(None), Webhook.next_attempt_at <= now),
-                or_(Webhook.lease_until.is_(None), Webhook.lease_until < now),
-            )
+        newest = _settled(session, now)
+        return session.scalars(
+            select(Webhook.name).where(Webhook.told < newest, *_free(now)).order_by(Webhook.told)
         ).all()
-    return sum(_tell(plane, messenger, name, newest) for name in names if _lease(plane, name, now))
+
+
+def tell(plane: Plane, messenger: Messenger, name: str) -> int:
+    """Tell one webhook the next batch, if it is due and nobody else does; how many events were taken."""
+    now = plane.clock()
+    with plane.database.reading() as session:
+        newest = _settled(session, now)
+    return _tell(plane, messenger, name, newest) if _lease(plane, name, now) else 0
+
+
+def _settled(session: Session, now: datetime) -> int:
+    """The id of the last event that may be told."""
+    return session.scalar(select(func.max(Event.id)).where(Event.at <= now - SETTLED)) or 0
+
+
+def _free(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """What makes a webhook due, but for events."""
+    return (
+        or_(Webhook.next_attempt_at.is_(None), Webhook.next_attempt_at <= now),
+        or_(Webhook.lease_until.is_(None), Webhook.lease_until < now),
+    )
 
 
 def _lease(plane: Plane, name: str, now: datetime) -> bool:
-    free = or_(Webhook.lease_until.is_(None), Webhook.lease_until < now)
     with plane.database.writing() as session:
         taken = session.execute(
-            update(Webhook).where(Webhook.name == name, free).values(lease_until=now + LEASE)
+            update(Webhook).where(Webhook.name == name, *_free(now)).values(lease_until=now + LEASE)
         )
         return cast("CursorResult[Any]", taken).rowcount == 1
 
 
 def _tell(plane: Plane, messenger: Messenger, name: str, newest: int) -> int:
-    """One batch of one webhook, up to the first event that it does not take."""
+    """One batch of one webhook, up to the first event that it does not take, or half the lease."""
+    begun = plane.clock()
     with plane.database.reading() as session:
         hook = session.get_one(Webhook, name)
         rows = session.scalars(
@@ -134,6 +165,8 @@ def _tell(plane: Plane, messenger: Messenger, name: str, newest: int) -> int:
         ).all()
     told, taken, error = hook.told, 0, None
     for row in rows:
+        if plane.clock() - begun > LEASE / 2:
+            break
         if hook.wants(row.kind):
             error = _send(plane, messenger, hook, row)
             if error is not None:
@@ -156,7 +189,7 @@ def _send(plane: Plane, messenger: Messenger, hook: Webhook, row: Event) -> str 
     shown = events.shown(row, plane.settings.edge_public_addresses)
     try:
         status = messenger.post(hook.url, *_signed(plane, hook, shown))
-    except NotTold as problem:
+    except (NotTold, KeyringError, CannotOpen) as problem:
         return str(problem)
     return None if 200 <= status < 300 else f"it answers {status}"
 
@@ -184,17 +217,9 @@ def _find(hook: Webhook | None, name: str) -> Webhook:
 
 def _check(url: str, *, allow_plain: bool) -> None:
     try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError as problem:
-        raise BadUrl(f"url is no URL: {problem}") from problem
-    schemes = ("https", "http") if allow_plain else ("https",)
-    if parts.scheme not in schemes or not parts.hostname:
-        raise BadUrl("url must be https://host/path")
-    if parts.username or parts.password or parts.fragment:
-        raise BadUrl("url must have neither a user nor a fragment")
-    if not url.isascii() or not url.isprintable() or " " in url:
-        raise BadUrl("url must be printable ASCII without blanks: percent-encode the rest")
+        endpoint.check(url, plain=endpoint.anywhere if allow_plain else endpoint.nowhere)
+    except BadUrl as problem:
+        raise BadUrl(f"url {problem}") from problem
 
 
 def _without_path(url: str) -> str:

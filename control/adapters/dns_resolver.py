@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import io
 import socket
 import time
 from collections.abc import Sequence
@@ -19,12 +18,12 @@ import dns.rdtypes.ANY.CAA
 import dns.resolver
 import dns.rrset
 
+from control.adapters.exchange import exchange
 from control.addresses import is_public
 from control.ports import AddressAnswer, CaaAnswer, CaaRecord, PortError, ProbeAnswer
 
 LONGEST_CHAIN = 8  # CNAMEs followed; Let's Encrypt's resolver gives up at about as many
 BARE_SECONDS, MOST_BARE = 60.0, 10_000
-LARGEST_HEAD = 8192  # bytes of status line and headers
 
 
 class DnsResolver:
@@ -181,55 +180,16 @@ class PortProbe:
             f"GET {path} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: modoboa-edge/0.1 (preflight)\r\n"
             "Accept: */*\r\nConnection: close\r\n\r\n"
         )
+        deadline = time.monotonic() + self._seconds
         try:
-            status, body = _parse(self._exchange(address, port, request.encode("ascii")))
+            with socket.create_connection((address, port), self._seconds) as connection:
+                status, body = exchange(
+                    connection, request.encode("ascii"), deadline=deadline, largest=self._largest
+                )
         except (OSError, http.client.HTTPException, ValueError) as error:
             words = f"{address} port {port}: {_plain(error)}"
             raise PortError("port80_unreachable", words) from error
-        return ProbeAnswer(address, status, body[: self._largest])
-
-    def _exchange(self, address: str, port: int, request: bytes) -> bytes:
-        """Everything that the other side sends until it closes, the time is over, or it is enough."""
-        deadline = time.monotonic() + self._seconds
-        enough = LARGEST_HEAD + self._largest
-        received = bytearray()
-        with socket.create_connection((address, port), self._seconds) as connection:
-            connection.sendall(request)
-            while len(received) < enough and not _is_whole(received, self._largest):
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError(f"no whole answer within {self._seconds:g} s")
-                connection.settimeout(left)
-                piece = connection.recv(4096)
-                if not piece:
-                    break
-                received += piece
-        return bytes(received)
-
-
-def _is_whole(received: bytearray, largest: int) -> bool:
-    """Whether the head and `largest` bytes of body are here, so that the rest need not be read."""
-    _, end, body = received.partition(b"\r\n\r\n")
-    return bool(end) and len(body) >= largest
-
-
-def _parse(received: bytes) -> tuple[int, bytes]:
-    """Status and body of an answer; HTTPException when it is none."""
-    if b"\r\n\r\n" not in received:
-        raise http.client.HTTPException("no HTTP answer")
-
-    class Socket:
-        """What HTTPResponse asks of a socket."""
-
-        def makefile(self, mode: str) -> io.BytesIO:
-            return io.BytesIO(received)
-
-    response = http.client.HTTPResponse(cast(socket.socket, Socket()))
-    response.begin()
-    try:
-        return response.status, response.read()
-    except http.client.IncompleteRead as error:
-        return response.status, error.partial
+        return ProbeAnswer(address, status, body)
 
 
 def _plain(error: Exception) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import time
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
+from control.adapters.exchange import exchange, left
 from control.addresses import is_public
 from control.ports import NotTold
-
-LARGEST_ANSWER = 4096
 
 
 class HttpMessenger:
@@ -20,46 +20,60 @@ class HttpMessenger:
     def __init__(
         self, *, allow_private: bool = False, seconds: float = 5.0, ca_bundle: str | None = None
     ) -> None:
-        """`seconds` for each wait, `ca_bundle` a PEM file trusted instead of the system's."""
+        """`seconds` for everything behind the look-up, `ca_bundle` a PEM file trusted instead of the system's."""
         self._allow_private = allow_private
         self._seconds = seconds
         self._ca_bundle = ca_bundle
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
         """See the port."""
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection = http.client.HTTPConnection(host, port, timeout=self._seconds)
+        where = url
         try:
-            connection.sock = self._connect(host, port, secure=parts.scheme == "https")
-            named = {"Host": parts.netloc, "User-Agent": "modoboa-edge (webhook)"}
-            connection.request("POST", path, body, {**named, **headers})
-            answer = connection.getresponse()
-            answer.read(LARGEST_ANSWER)
-            return answer.status
-        except (OSError, http.client.HTTPException) as problem:
-            raise NotTold(f"{host} port {port}: {_plain(problem)}") from problem
-        finally:
-            connection.close()
+            parts = urlsplit(url)
+            where, port = parts.netloc, parts.port or (443 if parts.scheme == "https" else 80)
+            addresses = self._addresses(parts.hostname or "", port)
+            deadline = time.monotonic() + self._seconds
+            with self._connect(addresses[0], port, parts, deadline) as connection:
+                request = _request(parts, headers, body)
+                return exchange(connection, request, deadline=deadline, largest=0)[0]
+        except (OSError, http.client.HTTPException, ValueError) as problem:
+            raise NotTold(f"{where}: {_plain(problem)}") from problem
 
-    def _connect(self, host: str, port: int, *, secure: bool) -> socket.socket:
-        """A connection to an address of `host` that may be asked."""
+    def _addresses(self, host: str, port: int) -> list[str]:
+        """Where `host` may be asked; NotTold when nowhere, UnicodeError for what is no name."""
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = [str(one[4][0]) for one in found]
         allowed = [a for a in addresses if self._allow_private or is_public(a)]
         if not allowed:
             raise NotTold(f"{host} is at {', '.join(addresses)}, which is no public address")
-        raw = socket.create_connection((allowed[0], port), self._seconds)
-        if not secure:
+        return allowed
+
+    def _connect(
+        self, address: str, port: int, parts: SplitResult, deadline: float
+    ) -> socket.socket:
+        raw = socket.create_connection((address, port), left(deadline))
+        if parts.scheme != "https":
             return raw
         try:
             context = ssl.create_default_context(cafile=self._ca_bundle)
-            return context.wrap_socket(raw, server_hostname=host)
+            raw.settimeout(left(deadline))
+            return context.wrap_socket(raw, server_hostname=parts.hostname)
         except (OSError, ValueError):
             raw.close()
             raise
+
+
+def _request(parts: SplitResult, headers: Mapping[str, str], body: bytes) -> bytes:
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    named = {
+        "Host": parts.netloc,
+        "User-Agent": "modoboa-edge (webhook)",
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+        **headers,
+    }
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items())]
+    return "\r\n".join((*lines, "", "")).encode("ascii") + body
 
 
 def _plain(problem: Exception) -> str:

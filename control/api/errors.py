@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from control.certificates import Unusable
+from control.endpoint import BadUrl
 from control.hostname import InvalidHostname
 from control.models import (
     DomainTaken,
@@ -24,7 +25,7 @@ from control.models import (
 from control.ports import PublishRefused, StoreUnavailable
 from control.registry import NoSuchHost
 from control.sealing import KeyringError
-from control.webhooks import BadUrl, NoSuchWebhook
+from control.webhooks import NoSuchWebhook
 
 log = logging.getLogger("control.api")
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import click
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from control import accounts, certificates, rotation, sealing, webhooks
+from control import accounts, certificates, endpoint, rotation, sealing, webhooks
 from control import settings as environment
 from control.database import DatabaseUnavailable
 from control.hostname import InvalidHostname
@@ -34,7 +34,7 @@ OURS = (
     DatabaseUnavailable, InvalidHostname, DomainTaken, NotFailed, OlderGeneration, OwnedElsewhere,
     PrimaryFixed, NotRenewable, NoSuchHost, KeyringError, sealing.CannotOpen,
     rotation.NotEverywhere, accounts.NothingToRevoke, environment.InvalidSetting, certificates.Unusable,
-    NotTold, webhooks.BadUrl, webhooks.NoSuchWebhook,
+    NotTold, endpoint.BadUrl, webhooks.NoSuchWebhook,
 )  # fmt: skip
 
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import socketserver
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 from flask.testing import FlaskClient
 
 from control import metrics, registry, rotation, sealing, webhooks
 from control.adapters.messenger import HttpMessenger
+from control.endpoint import BadUrl
 from control.models import Webhook
 from control.ports import AddressAnswer, NotTold
 from deploy import services
@@ -24,9 +28,12 @@ from deploy.control import edgectl
 from deploy.process import free_port, wait_until
 from tests.control.conftest import TEST, House, both_databases
 from tests.control.running import installation
+from tests.fakes.listener import listener
 
 SECRET = "a secret of sixteen".replace(" ", "-")
 HOOKS = "/api/v1/webhooks"
+UNASKABLE = ("https://a..b/", "https://.example.com/", f"https://{'a' * 64}.example/")
+"""URLs whose host cannot even be looked up."""
 
 
 @dataclass
@@ -70,7 +77,26 @@ def receiver() -> Iterator[Receiver]:
 def tell(house: House, *, allow_private: bool = True) -> int:
     """What a worker does once every event is settled."""
     house.clock.forward(seconds=3)
-    return webhooks.tell(house.plane, HttpMessenger(allow_private=allow_private))
+    messenger = HttpMessenger(allow_private=allow_private)
+    return sum(webhooks.tell(house.plane, messenger, name) for name in webhooks.due(house.plane))
+
+
+@contextmanager
+def telling(house: House, messenger: HttpMessenger) -> Iterator[Thread]:
+    """A worker's thread that tells, once every event is settled."""
+    house.clock.forward(seconds=3)
+    stop = Event()
+    thread = Thread(target=webhooks.keep_telling, args=(house.plane, messenger, stop), daemon=True)
+    thread.start()
+    yield thread
+    stop.set()
+    thread.join(10)
+
+
+def failing(house: House) -> int:
+    """How many webhooks say why they were not told."""
+    with house.plane.database.reading() as session:
+        return session.query(Webhook).filter(Webhook.error.is_not(None)).count()
 
 
 def hook(house: House) -> Webhook:
@@ -141,7 +167,7 @@ def test_an_event_that_is_just_being_written_is_not_told_yet(
 ) -> None:
     webhooks.put(house.plane, "billing", receiver.url, [], TEST)
     house.add()
-    assert webhooks.tell(house.plane, HttpMessenger(allow_private=True)) == 0
+    assert webhooks.due(house.plane) == []
     assert receiver.got == []
 
 
@@ -190,6 +216,60 @@ def test_nobody_there_is_said_in_words() -> None:
         HttpMessenger(allow_private=True).post(f"http://127.0.0.1:{free_port()}/", {}, b"")
 
 
+def test_an_answer_that_drips_is_given_up() -> None:
+    def talk(client: socketserver.StreamRequestHandler) -> None:
+        client.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        while True:
+            client.wfile.write(b"x")
+            time.sleep(0.02)
+
+    with listener(talk) as port, pytest.raises(NotTold, match="no answer in time"):
+        HttpMessenger(allow_private=True, seconds=0.2).post(f"http://127.0.0.1:{port}/", {}, b"{}")
+
+
+@pytest.mark.parametrize("url", UNASKABLE)
+def test_what_cannot_be_asked_is_said_in_words(url: str) -> None:
+    with pytest.raises(NotTold):
+        HttpMessenger(allow_private=True).post(url, {}, b"{}")
+
+
+def test_a_receiver_that_takes_its_time_delays_nobody_else(
+    house: House, receiver: Receiver
+) -> None:
+    asked, end = Event(), Event()
+
+    def talk(_: socketserver.StreamRequestHandler) -> None:
+        asked.set()
+        end.wait(60)
+
+    with listener(talk) as port:
+        webhooks.put(house.plane, "a-slow-one", f"http://127.0.0.1:{port}/", [], TEST)
+        webhooks.put(house.plane, "billing", receiver.url, [], TEST)
+        house.add()
+        with telling(house, HttpMessenger(allow_private=True, seconds=60)):
+            assert asked.wait(10)
+            wait_until(lambda: "created" in receiver.kinds(), 10, "the other one is told")
+            end.set()
+
+
+def test_one_that_cannot_be_told_at_all_stops_neither_the_others_nor_the_thread(
+    house: House, receiver: Receiver
+) -> None:
+    for number, url in enumerate(UNASKABLE):
+        webhooks.put(house.plane, f"a-{number}", receiver.url, [], TEST)
+        with house.plane.database.writing() as session:
+            session.get_one(Webhook, f"a-{number}").url = url
+    webhooks.put(house.plane, "a-sealed", receiver.url, [], TEST)
+    with house.plane.database.writing() as session:
+        session.get_one(Webhook, "a-sealed").sealed_secret = "v1:lost:AAAA"
+    webhooks.put(house.plane, "billing", receiver.url, [], TEST)
+    house.add()
+    with telling(house, HttpMessenger(allow_private=True)) as thread:
+        wait_until(lambda: "created" in receiver.kinds(), 10, "the last one is told")
+        wait_until(lambda: failing(house) == len(UNASKABLE) + 1, 10, "the others say why not")
+        assert thread.is_alive()
+
+
 def test_secrets_are_sealed_anew_with_everything_else(
     house: House, receiver: Receiver, tmp_path: Path
 ) -> None:
@@ -224,8 +304,10 @@ class TestApi:
         assert kinds[:3] == ["webhook_removed", "webhook_set", "webhook_set"]
 
     @pytest.mark.parametrize(
-        "url", ["ftp://x.test/", "https://", "https://user:pw@x.test/", "https://x.test:port/", "x"]
-    )
+        "url",
+        ["ftp://x.test/", "https://", "https://user:pw@x.test/", "https://x.test:port/", "x",
+         "https://@x.test/", "https://x.test:0/", "https://x.test/#part", *UNASKABLE],
+    )  # fmt: skip
     def test_what_is_no_url_is_refused(self, client: FlaskClient, url: str) -> None:
         answer = client.put(f"{HOOKS}/billing", json={"url": url})
         assert answer.status_code == 422
@@ -234,7 +316,7 @@ class TestApi:
     def test_plain_http_is_for_closed_networks_only(self, house: House) -> None:
         settings = replace(house.plane.settings, allow_private_addresses=False)
         plane = replace(house.plane, settings=settings)
-        with pytest.raises(webhooks.BadUrl):
+        with pytest.raises(BadUrl):
             webhooks.put(plane, "billing", "http://billing.example/hook", [], TEST)
 
 
