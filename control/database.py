@@ -5,22 +5,45 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 BUSY_MILLISECONDS = 20_000
 """How long SQLite waits for another process's write before it gives up."""
+MOST_COLLISIONS = 5
+
+
+Given = ParamSpec("Given")
+Answer = TypeVar("Answer")
 
 
 class DatabaseUnavailable(Exception):
     """The database cannot be reached, or has no schema; the text says what to do."""
+
+
+def after_collision(deed: Callable[Given, Answer]) -> Callable[Given, Answer]:
+    """Do it again where another transaction wrote the same new row first: now it is there to be found.
+
+    Only PostgreSQL comes to that: a row that is not committed cannot be seen, and not be locked. Each
+    collision means that somebody else got through; IntegrityError after MOST_COLLISIONS.
+    """
+
+    @wraps(deed)
+    def run(*arguments: Given.args, **options: Given.kwargs) -> Answer:
+        for _ in range(MOST_COLLISIONS):
+            with suppress(IntegrityError):
+                return deed(*arguments, **options)
+        return deed(*arguments, **options)
+
+    return run
 
 
 class Database:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from control import hostname as hostnames
 from control import sealing
 from control.certificates import Facts
+from control.database import after_collision
 from control.issuance import certificate_of
 from control.models import (
     Domain,
@@ -97,6 +98,7 @@ _LIVE = select(VirtualHost).where(
 )
 
 
+@after_collision
 def put(
     plane: Plane, name: str, wish: Wish, who: Who, *, force: bool = False
 ) -> tuple[VirtualHost, bool]:
@@ -128,6 +130,7 @@ def put(
     return host, created
 
 
+@after_collision
 def ensure_primary(plane: Plane) -> None:
     """The primary hostname is a record like any other, but of kind `primary` and nobody's to change.
 
@@ -259,6 +262,7 @@ def back_to_acme(plane: Plane, name: str, who: Who) -> VirtualHost:
     return deed.host
 
 
+@after_collision
 def configure(plane: Plane, changes: dict[str, Any], who: Who) -> RuntimeSettings:
     """Store run-time settings; whoever one of them concerns is looked at again. What stays the same is no change."""
     now = plane.clock()

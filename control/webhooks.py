@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from control import endpoint, events, sealing
+from control.database import after_collision
 from control.endpoint import BadUrl
 from control.models import Event, Webhook
 from control.plane import Plane, Who, audit
@@ -44,6 +45,7 @@ class NoSuchWebhook(LookupError):
     """There is no webhook of this name."""
 
 
+@after_collision
 def put(
     plane: Plane, name: str, url: str, kinds: Sequence[str], who: Who, secret: str | None = None
 ) -> tuple[Webhook, str | None]:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, g, jsonify
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
@@ -49,6 +49,7 @@ AWAY: dict[type[Exception], str] = {
     StoreUnavailable: "Redis cannot be asked now: try again in a few seconds",
     PublishRefused: "the copy in Redis is being rebuilt: try again in a few seconds",
     OperationalError: "the database cannot be asked now: try again in a few seconds",
+    IntegrityError: "others write the same at this moment: try again in a few seconds",
     PoolTimeout: "the database is too busy: try again in a few seconds",
     KeyringError: "the keyring cannot be read: an operator must look at EDGE_KEYRING",
 }
