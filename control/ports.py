@@ -370,7 +370,7 @@ class EdgeStore(Protocol):
         """Forget tombstones by hostname and revision, and raise the floor over them."""
 
     def remove(self, hostnames: Sequence[str]) -> None:
-        """Take away hosts that the truth does not know."""
+        """Take foreign hosts out of a copy that is being rebuilt: edges drop what is absent at its end."""
 
     def drop_challenge(self, hostname: str, token: str) -> None:
         """Forget one key authorization."""

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, case, delete, func, select, update
+from sqlalchemy import ColumnElement, bindparam, case, func, select, update
 from sqlalchemy.orm import Session, selectinload
 
-from control.models import EdgeState, Event, VirtualHost
+from control import tombstones
+from control.database import after_collision
+from control.models import VirtualHost, edge_state
 from control.plane import Plane, record
 from control.ports import EdgeHost, StoreSummary
-from control.publishing import (
-    Published,
-    applied,
-    edge_host,
-    general_hsts,
-    known_epoch,
-    last_revision,
-    publish,
-)
+from control.publishing import edge_host, general_hsts, known_epoch, last_revision, publish
+from control.retention import forget_old
 
 TURN = timedelta(seconds=45)
-REMEMBER = timedelta(days=7)
-JOURNAL = timedelta(days=400)
-"""How long events are kept: a year can be looked back on."""
 SLICE = 500
 BATCH = 500
 
@@ -48,11 +40,12 @@ class Reconciled:
         return any(asdict(self).values())
 
 
+@after_collision
 def take_turn(plane: Plane, who: str, is_dead: Callable[[str], bool] = lambda _: False) -> bool:
     """Whether `who` is the one worker that compares now; a turn ends after 45 s, or when its holder died."""
     now = plane.clock()
     with plane.database.writing() as session:
-        state = _state(session)
+        state = edge_state(session)
         free = state.reconciler_until is None or state.reconciler_until < now
         if free or state.reconciler in (None, who) or is_dead(state.reconciler or ""):
             state.reconciler, state.reconciler_until = who, now + TURN
@@ -74,13 +67,13 @@ def reconcile(plane: Plane, *, offset: int = 0) -> Reconciled:
         done.published, done.removed = rebuild(plane, done.rebuilt)
     else:
         done.published = publish_pending(plane)
-        published, removed = _repair_index(plane)
+        published, done.removed = _repair_index(plane)
         done.published += published
-        done.removed = removed
         done.published += _repair_slice(plane, offset)
     if done.published:
         publish_pending(plane)
-    done.purged = purge(plane)
+    done.purged = tombstones.purge(plane)
+    forget_old(plane)
     done.woken = wake_waiting(plane)
     return done
 
@@ -109,7 +102,7 @@ def rebuild(plane: Plane, why: str) -> tuple[int, int]:
     """
     epoch = uuid.uuid4().hex
     with plane.database.writing() as session:
-        _state(session).epoch = epoch
+        edge_state(session).epoch = epoch
         record(session, "copy_rebuilt", plane.clock(), actor="worker", why=why)
     plane.store.begin(epoch)
     with plane.database.reading() as session:
@@ -161,27 +154,37 @@ def _repair_index(plane: Plane) -> tuple[int, int]:
         epoch = known_epoch(session)
     known = {row.hostname for row in rows}
     wrong = [row.id for row in rows if found.get(row.hostname) != row.revision]
-    foreign = _still_foreign(plane, [name for name in found if name not in known])
     for start in range(0, len(wrong), BATCH):
         _rewrite(plane, wrong[start : start + BATCH], epoch)
-    if foreign:
-        plane.store.remove(foreign)
-    return len(wrong), len(foreign)
+    absent = {name: revision for name, revision in found.items() if name not in known}
+    return len(wrong), _withdraw(plane, absent, epoch)
 
 
-def _still_foreign(plane: Plane, names: Sequence[str]) -> list[str]:
-    """Without those that were created while we looked."""
-    known: set[str] = set()
+def _withdraw(plane: Plane, absent: Mapping[str, int], epoch: str) -> int:
+    """Take foreign hosts away, but not those that are created while we look; how many changed."""
+    known = _known(plane, list(absent))
+    foreign = {name: revision for name, revision in absent.items() if name not in known}
+    if not foreign:
+        return 0
+    removed = tombstones.withdraw(plane, foreign, epoch)
+    created = list(_known(plane, list(foreign)).values())
+    if created:
+        _rewrite(plane, created, epoch)
+    return removed
+
+
+def _known(plane: Plane, names: Sequence[str]) -> dict[str, int]:
+    """Which of these names the truth has now, each with its id."""
+    known: dict[str, int] = {}
     for start in range(0, len(names), BATCH):
         with plane.database.reading() as session:
-            known |= set(
-                session.scalars(
-                    select(VirtualHost.hostname)
-                    .where(VirtualHost.hostname.in_(names[start : start + BATCH]))
-                    .where(_in_copy())
-                )
+            rows = session.execute(
+                select(VirtualHost.hostname, VirtualHost.id)
+                .where(VirtualHost.hostname.in_(names[start : start + BATCH]))
+                .where(_in_copy())
             )
-    return [name for name in names if name not in known]
+            known |= {row.hostname: row.id for row in rows}
+    return known
 
 
 def _repair_slice(plane: Plane, offset: int) -> int:
@@ -260,63 +263,6 @@ def _note(
         session.connection().execute(statement, rows)
 
 
-def purge(plane: Plane) -> int:
-    """Forget tombstones that every live edge has applied; their generations are kept for 7 days."""
-    now = plane.clock()
-    with plane.database.reading() as session:
-        rows = session.execute(
-            select(
-                VirtualHost.id, VirtualHost.hostname, VirtualHost.revision, VirtualHost.tokens
-            ).where(
-                VirtualHost.deleted_at.is_not(None),
-                VirtualHost.purged_at.is_(None),
-                VirtualHost.unpublished_since.is_(None),
-            )
-        ).all()
-        epoch = known_epoch(session)
-    edges = plane.store.edges() if rows else []
-    past = [row for row in rows if applied(edges, Published(epoch, row.revision))]
-    if past:
-        with plane.database.writing() as session:
-            state = _state(session)
-            state.floor = max(state.floor, *(row.revision for row in past))
-            session.execute(
-                update(VirtualHost)
-                .where(VirtualHost.id.in_([row.id for row in past]))
-                .where(VirtualHost.deleted_at.is_not(None))
-                .values(purged_at=now)
-            )
-        plane.store.purge({row.hostname: row.revision for row in past})
-        for row in past:
-            for token in row.tokens:  # of an order that the delete overtook
-                plane.store.drop_challenge(row.hostname, token)
-    _forget_old(plane, now)
-    _forget_events(plane, now)
-    return len(past)
-
-
-def _forget_old(plane: Plane, now: datetime) -> None:
-    with plane.database.reading() as session:
-        old = session.scalars(
-            select(VirtualHost.id).where(VirtualHost.purged_at < now - REMEMBER).limit(BATCH)
-        ).all()
-    if old:
-        with plane.database.writing() as session:
-            for host_id in old:
-                host = session.get(VirtualHost, host_id)
-                if host is not None and host.purged_at is not None:
-                    session.delete(host)
-
-
-def _forget_events(plane: Plane, now: datetime) -> None:
-    """Some of the oldest events at a time, so that the journal of years does not grow for ever."""
-    with plane.database.reading() as session:
-        old = session.scalars(select(Event.id).where(Event.at < now - JOURNAL).limit(BATCH)).all()
-    if old:
-        with plane.database.writing() as session:
-            session.execute(delete(Event).where(Event.id.in_(old)))
-
-
 def wake_waiting(plane: Plane) -> int:
     """Hosts that wait for an edge go on as soon as one lives."""
     if not plane.store.edges():
@@ -337,12 +283,3 @@ def wake_waiting(plane: Plane) -> int:
 
 def _in_copy() -> ColumnElement[bool]:
     return VirtualHost.purged_at.is_(None)
-
-
-def _state(session: Session) -> EdgeState:
-    state = session.get(EdgeState, 1, with_for_update=True)
-    if state is None:
-        state = EdgeState(id=1)
-        session.add(state)
-        session.flush()
-    return state

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from control.models.certificate import Account, Certificate, LimitLevel, Order
-from control.models.journal import Counter, EdgeState, Event, Logo, Setting, Token
+from control.models.journal import Counter, EdgeState, Event, Logo, Setting, Token, edge_state
 from control.models.record import Moment, Record
 from control.models.runtime import RuntimeSettings
 from control.models.virtual_host import (
@@ -48,5 +48,6 @@ __all__ = [
     "Token",
     "VirtualHost",
     "Webhook",
+    "edge_state",
     "locked",
 ]

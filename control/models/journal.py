@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, Index, LargeBinary
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from control.models.record import Record
 
@@ -121,3 +121,13 @@ class EdgeState(Record):
     floor: Mapped[int] = mapped_column(BigInteger, default=0)
     reconciler: Mapped[str | None] = mapped_column(default=None)
     reconciler_until: Mapped[datetime | None] = mapped_column(default=None)
+
+
+def edge_state(session: Session) -> EdgeState:
+    """That one row, which nobody else changes until this transaction ends; made where there is none."""
+    state = session.get(EdgeState, 1, with_for_update=True)
+    if state is None:
+        state = EdgeState(id=1)
+        session.add(state)
+        session.flush()
+    return state

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from control import reconcile as reconciling
@@ -62,8 +64,6 @@ def test_a_foreign_copy_is_rebuilt_and_its_hosts_removed(served: House) -> None:
 
     with served.plane.database.reading() as session:
         copy = edge_host(session.get_one(VirtualHost, host.id), None)
-    from dataclasses import replace
-
     served.store.publish(replace(copy, hostname="evil.test"), epoch="foreign", at_least=0)
     done = reconcile(served.plane)
     assert done.rebuilt == "the copy has another epoch"
@@ -90,18 +90,54 @@ def test_one_host_that_went_missing_is_written_again(served: House) -> None:
 
 
 def test_data_that_differ_under_the_right_revision_are_found_by_the_slices(served: House) -> None:
-    from dataclasses import replace
-
     revision, host = served.store.hosts[NAME]
     served.store.hosts[NAME] = (revision, replace(host, change=host.change - 1, state="pending"))
     assert reconcile(served.plane).published == 1
     assert served.store.state(NAME) == "active"
 
 
-def test_a_host_that_the_truth_does_not_know_goes(served: House) -> None:
+@both_databases
+def test_a_host_that_the_truth_does_not_know_leaves_by_a_tombstone(served: House) -> None:
     served.store.hosts["foreign.test"] = served.store.hosts[NAME]
+    served.store.frozen["edge-1"] = served.store.summary().revision
+    assert reconcile(served.plane).removed == 1
+    assert served.store.state("foreign.test") == "deleted"
+    assert not reconcile(served.plane).changed, "an edge has not dropped it yet"
+    served.store.frozen.clear()
     assert reconcile(served.plane).removed == 1
     assert "foreign.test" not in served.store.index()
+    assert served.store.floor > 0, "an edge that was away compares the whole"
+    assert not reconcile(served.plane).changed
+
+
+def test_a_foreign_name_may_be_taken_while_its_tombstone_stands(served: House) -> None:
+    revision, host = served.store.hosts[NAME]
+    foreign = replace(host, hostname="foreign.test", generation=7)
+    served.store.hosts["foreign.test"] = (revision, foreign)
+    served.store.live.clear()
+    reconcile(served.plane)
+    served.store.live.add("edge-1")
+    served.add("foreign.test")
+    served.work()
+    assert served.store.state("foreign.test") == "active"
+    assert not reconcile(served.plane).changed
+
+
+def test_a_name_that_is_created_while_it_is_taken_away_is_served(served: House) -> None:
+    republish = served.store.republish
+
+    def slow(hosts, **options):  # type: ignore[no-untyped-def]
+        served.store.republish = republish  # type: ignore[method-assign]
+        served.add("foreign.test")
+        served.work()
+        return republish(hosts, **options)
+
+    served.store.hosts["foreign.test"] = served.store.hosts[NAME]
+    served.store.republish = slow  # type: ignore[method-assign]
+    reconcile(served.plane)
+    assert served.store.state("foreign.test") == "pending"
+    served.work()
+    assert served.store.state("foreign.test") == "active"
 
 
 def test_what_was_committed_while_redis_was_away_is_published(served: House) -> None:
@@ -152,8 +188,6 @@ def test_the_generation_outlives_the_tombstone_for_a_week(served: House) -> None
 
 
 def test_a_database_restored_from_a_backup_wins_over_a_newer_copy(served: House) -> None:
-    from dataclasses import replace
-
     revision, host = served.store.hosts[NAME]
     served.store.hosts[NAME] = (
         revision + 5,
