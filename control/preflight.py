@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
@@ -12,6 +13,8 @@ from control.ports import AddressAnswer, HttpProbe, PortError, ProbeAnswer, Reso
 
 TTL = 300  # seconds, in the records we suggest: a mistake is soon forgotten
 PROBE_PREFIX = "/.well-known/acme-challenge/"
+MOST_ADDRESSES = 8  # of one hostname that are connected to; more where the edge itself has more
+LONGEST_EVIDENCE = 1000  # characters
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,25 @@ class Check:
 def examine(
     hostname: str, resolver: Resolver, probe: HttpProbe, expected: Expected
 ) -> tuple[Check, ...]:
-    """Every check, in the order in which a CA would stumble. Never raises for what it finds."""
+    """Every check, in the order in which a CA would stumble. Never raises for what it finds.
+
+    However much a tenant puts into DNS: no more than MOST_ADDRESSES are connected to, all at the same time,
+    and no evidence is longer than LONGEST_EVIDENCE.
+    """
+    checks = _examine(hostname, resolver, probe, expected)
+    return tuple(replace(check, evidence=_short(check.evidence)) for check in checks)
+
+
+def _examine(
+    hostname: str, resolver: Resolver, probe: HttpProbe, expected: Expected
+) -> Sequence[Check]:
     try:
         found = resolver.addresses(hostname)
     except PortError as error:
         return (_unresolved(hostname, error, expected), _caa(hostname, resolver, expected))
+    if len(found.ipv4) + len(found.ipv6) > max(MOST_ADDRESSES, len(expected.addresses)):
+        many = _too_many(hostname, found, expected)
+        return (many, _cname(hostname, found), _caa(hostname, resolver, expected))
     probes = _probe_all(hostname, found, probe, expected)
     reached = {p.address for p in probes if isinstance(p, ProbeAnswer) and _ours(p, expected)}
     checks = [
@@ -62,7 +79,11 @@ def examine(
     ]
     if expected.token and (found.ipv4 or found.ipv6):
         checks.append(_port80(hostname, probes, expected))
-    return tuple(checks)
+    return checks
+
+
+def _short(evidence: str) -> str:
+    return evidence if len(evidence) <= LONGEST_EVIDENCE else f"{evidence[: LONGEST_EVIDENCE - 1]}…"
 
 
 def blocking(checks: Sequence[Check]) -> Check | None:
@@ -102,6 +123,13 @@ def _unresolved(hostname: str, error: PortError, expected: Expected) -> Check:
     verdict = "warn" if error.reason == "dns_timeout" else "fail"
     record = _address_records(hostname, expected) if error.reason == "dns_nxdomain" else None
     return _finding("a", verdict, error.detail, error.reason, hostname, expected, record)
+
+
+def _too_many(hostname: str, found: AddressAnswer, expected: Expected) -> Check:
+    """So many addresses that none of them is asked: we would be somebody's amplifier."""
+    evidence = f"{hostname} has {len(found.ipv4)} A and {len(found.ipv6)} AAAA records"
+    record = _address_records(hostname, expected)
+    return _finding("a", "fail", evidence, "dns_too_many_addresses", hostname, expected, record)
 
 
 def _families(
@@ -198,17 +226,21 @@ def _caa(hostname: str, resolver: Resolver, expected: Expected) -> Check:
 def _probe_all(
     hostname: str, found: AddressAnswer, probe: HttpProbe, expected: Expected
 ) -> list[ProbeAnswer | tuple[str, PortError]]:
-    """What port 80 of each address answers; IPv6 first, as the CA asks."""
-    if not expected.token:
+    """What port 80 of each address answers, all asked at the same time; IPv6 first, as the CA asks."""
+    addresses = (*found.ipv6, *found.ipv4)
+    if not expected.token or not addresses:
         return []
-    answers: list[ProbeAnswer | tuple[str, PortError]] = []
-    for address in (*found.ipv6, *found.ipv4):
+
+    def ask(address: str) -> ProbeAnswer | tuple[str, PortError]:
         try:
-            path = PROBE_PREFIX + expected.token
-            answers.append(probe.get(hostname, address, expected.port, path))
+            return probe.get(hostname, address, expected.port, PROBE_PREFIX + expected.token)
         except PortError as error:
-            answers.append((address, error))
-    return answers
+            return (address, error)
+
+    if len(addresses) == 1:
+        return [ask(addresses[0])]
+    with ThreadPoolExecutor(len(addresses), thread_name_prefix="probe") as pool:
+        return list(pool.map(ask, addresses))
 
 
 def _ours(answer: ProbeAnswer, expected: Expected) -> bool:

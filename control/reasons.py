@@ -65,6 +65,12 @@ _TABLE: tuple[Reason, ...] = (
         "Remove the A and AAAA records of {hostname} that are not {addresses}.",
     ),
     Reason(
+        "dns_too_many_addresses",
+        "tenant",
+        "The hostname has more addresses than any edge has: none of them was asked.",
+        "Change the A and AAAA records of {hostname} to {addresses}.",
+    ),
+    Reason(
         "dns_servfail",
         "tenant",
         "The hostname's name servers answer with an error (often a DNSSEC mistake).",

@@ -63,6 +63,7 @@ _SCHEDULES: dict[str, tuple[int, ...]] = {
             "dns_partly_elsewhere",
             "dns_points_elsewhere",
             "dns_servfail",
+            "dns_too_many_addresses",
         ),
         _UNSPENT,
     ),

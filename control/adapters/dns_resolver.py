@@ -36,6 +36,7 @@ class DnsResolver:
     def __init__(self, servers: Sequence[str] = (), *, seconds: float = 2.0) -> None:
         """`servers` are addresses, each with an optional port (`192.0.2.1:5353`, `[2001:db8::1]:53`).
 
+        `seconds` for one server, twice that for a question, six times for all that one call has to ask.
         ValueError for one that is no address.
         """
         try:
@@ -46,23 +47,25 @@ class DnsResolver:
             self._resolver.nameservers = [_server(text) for text in servers]
         self._resolver.timeout = seconds
         self._resolver.lifetime = seconds * 2
+        self._patience = seconds * 6
         self._resolver.search = []
         self._bare: dict[dns.name.Name, float] = {}
 
     def addresses(self, hostname: str) -> AddressAnswer:
         """See the port."""
-        cnames4, ipv4 = self._follow(hostname, dns.rdatatype.A)
-        cnames6, ipv6 = self._follow(hostname, dns.rdatatype.AAAA)
+        deadline = time.monotonic() + self._patience
+        cnames4, ipv4 = self._follow(hostname, dns.rdatatype.A, deadline)
+        cnames6, ipv6 = self._follow(hostname, dns.rdatatype.AAAA, deadline)
         return AddressAnswer(cnames4 or cnames6, ipv4, ipv6)
 
     def _follow(
-        self, hostname: str, kind: dns.rdatatype.RdataType
+        self, hostname: str, kind: dns.rdatatype.RdataType, deadline: float
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The CNAMEs and the records of one kind; a server that does not follow CNAMEs is asked again."""
         cnames: list[str] = []
         name = dns.name.from_text(hostname)
         while len(cnames) <= LONGEST_CHAIN:
-            answer = self._ask(name, kind)
+            answer = self._ask(name, kind, deadline)
             found, after = _records(answer, name, kind), _cname(answer, name)
             while after is not None and len(cnames) <= LONGEST_CHAIN:
                 cnames.append(after.to_text(omit_final_dot=True))
@@ -74,10 +77,11 @@ class DnsResolver:
 
     def caa(self, hostname: str) -> CaaAnswer:
         """See the port (RFC 8659 §3)."""
+        deadline = time.monotonic() + self._patience
         asked = name = dns.name.from_text(hostname)
         while len(name) > 1:
             if self._bare.get(name, 0) < time.monotonic() or name == asked:
-                records = self._caa_at(name)
+                records = self._caa_at(name, deadline)
                 if records:
                     return CaaAnswer(name.to_text(omit_final_dot=True), records)
                 if name != asked:
@@ -90,11 +94,11 @@ class DnsResolver:
             self._bare.clear()
         self._bare[name] = time.monotonic() + BARE_SECONDS
 
-    def _caa_at(self, name: dns.name.Name) -> tuple[CaaRecord, ...]:
+    def _caa_at(self, name: dns.name.Name, deadline: float) -> tuple[CaaRecord, ...]:
         """The record set at `name`, aliases followed; empty when there is none, or no such name."""
         for _ in range(LONGEST_CHAIN):
             try:
-                answer = self._ask(name, dns.rdatatype.CAA)
+                answer = self._ask(name, dns.rdatatype.CAA, deadline)
             except PortError as error:
                 if error.reason == "dns_nxdomain":
                     return ()
@@ -107,11 +111,18 @@ class DnsResolver:
                 return tuple(_caa_record(record) for record in found)
         raise PortError("dns_servfail", f"{name}: more than {LONGEST_CHAIN} CNAMEs in a row")
 
-    def _ask(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> dns.message.Message:
+    def _ask(
+        self, name: dns.name.Name, kind: dns.rdatatype.RdataType, deadline: float
+    ) -> dns.message.Message:
         """One question; PortError `dns_nxdomain|dns_servfail|dns_timeout`."""
         words = f"{name.to_text(omit_final_dot=True)} {dns.rdatatype.to_text(kind)}"
+        lifetime = min(self._resolver.lifetime, deadline - time.monotonic())
+        if lifetime <= 0:
+            raise PortError("dns_timeout", f"{words}: {self._patience:g} s were over before")
         try:
-            answer = self._resolver.resolve(name, kind, raise_on_no_answer=False, search=False)
+            answer = self._resolver.resolve(
+                name, kind, raise_on_no_answer=False, search=False, lifetime=lifetime
+            )
         except dns.resolver.NXDOMAIN as error:
             raise PortError("dns_nxdomain", f"{words}: no such name") from error
         except dns.exception.Timeout as error:

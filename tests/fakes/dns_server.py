@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socketserver
 import threading
+import time
 
 import dns.flags
 import dns.message
@@ -19,6 +20,7 @@ class DnsServer:
         self.records: dict[tuple[str, str], list[str]] = {}
         self.codes: dict[str, str] = {}
         self.silent: set[str] = set()
+        self.pause = 0.0
         self.asked: list[tuple[str, str]] = []
         self.server = socketserver.ThreadingUDPServer(("127.0.0.1", 0), self._handler())
         self.server.daemon_threads = True
@@ -40,6 +42,7 @@ class DnsServer:
         self.asked.append((name, kind))
         if name in self.silent:
             return None
+        time.sleep(self.pause)
         response = dns.message.make_response(question)
         response.flags |= dns.flags.RA
         code = self.codes.get(name)

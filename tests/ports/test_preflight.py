@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socketserver
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import pytest
 
 from control import preflight
 from control.adapters.dns_resolver import DnsResolver, PortProbe
-from control.ports import Challenge
+from control.ports import Challenge, ProbeAnswer
 from control.preflight import Check, Expected
 from deploy.process import free_port
 from tests.fakes.dns_server import DnsServer
@@ -252,6 +253,58 @@ def test_a_private_address_is_not_connected_to(dns: DnsServer, web: Port80) -> N
     found = examine(dns, replace(probed(web), allow_private=False))
     assert found["port80"].reason == "address_private"
     assert web.asked == []
+
+
+def test_a_name_of_many_addresses_is_told_so_and_none_of_them_is_asked(dns: DnsServer) -> None:
+    dns.add(HOST, "A", *(f"9.9.8.{number}" for number in range(200)))
+    probe = FakeProbe()
+    expected = replace(PUBLIC, token="p" * 32, answer="x")
+    checks = preflight.examine(HOST, DnsResolver([dns.address]), probe, expected)
+    found = preflight.blocking(checks)
+    assert found is not None
+    assert (found.check, found.reason, found.actor) == ("a", "dns_too_many_addresses", "tenant")
+    assert found.evidence == "mail.acme.test has 200 A and 0 AAAA records"
+    assert (
+        found.record == "mail.acme.test. 300 IN A 9.9.9.9\nmail.acme.test. 300 IN AAAA 2620:fe::fe"
+    )
+    assert probe.asked == []
+
+
+def test_an_edge_of_many_addresses_may_have_them_all_in_dns(dns: DnsServer) -> None:
+    addresses = tuple(f"9.9.8.{number}" for number in range(12))
+    dns.add(HOST, "A", *addresses)
+    probe = FakeProbe(answers={(a, preflight.PROBE_PREFIX + "p" * 32): b"x" for a in addresses})
+    expected = replace(PUBLIC, addresses=addresses, token="p" * 32, answer="x")
+    checks = preflight.examine(HOST, DnsResolver([dns.address]), probe, expected)
+    assert preflight.blocking(checks) is None
+    assert len(probe.asked) == 12
+
+
+class Together:
+    """A probe that answers nobody until everybody has been asked."""
+
+    def __init__(self, addresses: int) -> None:
+        self._asked = threading.Barrier(addresses)
+
+    def get(self, hostname: str, address: str, port: int, path: str) -> ProbeAnswer:
+        """See the port."""
+        self._asked.wait(10)
+        return ProbeAnswer(address, 200, b"x")
+
+
+def test_addresses_are_asked_at_the_same_time(dns: DnsServer) -> None:
+    dns.add(HOST, "A", *(f"9.9.8.{number}" for number in range(8)))
+    expected = replace(PUBLIC, token="p" * 32, answer="x")
+    checks = preflight.examine(HOST, DnsResolver([dns.address]), Together(8), expected)
+    assert [check.verdict for check in checks if check.check == "port80"] == ["pass"]
+
+
+def test_evidence_is_short_however_long_the_records_are(dns: DnsServer) -> None:
+    dns.add(HOST, "A", EDGE)
+    dns.add("acme.test", "CAA", *(f'0 issue "{number}{"x" * 200}"' for number in range(12)))
+    check = examine(dns)["caa"]
+    assert check.reason == "caa_forbids"
+    assert len(check.evidence) == preflight.LONGEST_EVIDENCE
 
 
 def test_dns_that_has_left_is_told_from_other_faults(dns: DnsServer) -> None:

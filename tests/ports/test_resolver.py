@@ -110,6 +110,20 @@ def test_silence_is_a_time_out(server: DnsServer) -> None:
     assert caught.value.reason == "dns_timeout"
 
 
+def test_a_zone_of_many_slow_answers_is_given_up() -> None:
+    server = DnsServer()
+    for number in range(7):
+        server.add(f"n{number}.acme.test", "CNAME", f"n{number + 1}.acme.test.")
+    server.add("n7.acme.test", "A", "198.51.100.4")
+    resolver = DnsResolver([server.address], seconds=0.5)
+    assert resolver.addresses("n0.acme.test").ipv4 == ("198.51.100.4",)
+    server.pause = 0.3
+    with pytest.raises(PortError) as caught:
+        resolver.addresses("n0.acme.test")
+    server.close()
+    assert caught.value.reason == "dns_timeout"
+
+
 def test_an_alias_of_itself_is_given_up(server: DnsServer) -> None:
     with pytest.raises(PortError) as caught:
         DnsResolver([server.address]).addresses("loop.acme.test")

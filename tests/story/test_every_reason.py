@@ -258,6 +258,12 @@ def _(stage: Stage) -> str:
     return stage.looks("a")
 
 
+@scene("dns_too_many_addresses")
+def _(stage: Stage) -> str:
+    stage.sets(*(f"127.0.0.{number}" for number in range(1, 11)))
+    return stage.fails()
+
+
 @scene("dns_servfail")
 def _(stage: Stage) -> str:
     stage.dns.codes[NAME] = "SERVFAIL"
