@@ -24,7 +24,7 @@ from control.api import (
     virtual_hosts,
     webhooks,
 )
-from control.api.auth import authenticate
+from control.api.auth import Buckets, authenticate
 from control.api.schemas import ErrorSchema
 from control.plane import Plane
 
@@ -65,6 +65,7 @@ def create_app(plane: Plane) -> Flask:
         PROPAGATE_EXCEPTIONS=False,
     )
     app.extensions["plane"] = plane
+    app.extensions["preflights"] = Buckets(certificates.PER_SECOND, certificates.BURST)
     app.before_request(_begin)
     app.after_request(_end)
     _register(app)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from sqlalchemy import select
@@ -20,7 +21,7 @@ from control.ports import (
     StoreUnavailable,
 )
 from control.preflight import Check, Expected, blocking, examine, points_elsewhere
-from control.publishing import NotApplied, publish, wait_applied
+from control.publishing import NotApplied, forget_token, publish, wait_applied
 
 PROBE_WAIT_SECONDS = 3.0
 
@@ -104,7 +105,7 @@ def report(plane: Plane, host: VirtualHost) -> Sequence[Check]:
         checks = examine(host.hostname, plane.resolver, plane.probe, wanted)
         return [*checks, Check("port80", "warn", problem.detail, problem.reason, "operator")]
     finally:
-        _forget(plane, probe)
+        _forget(plane, host.id, probe)
 
 
 def _require(checks: Sequence[Check]) -> None:
@@ -113,9 +114,8 @@ def _require(checks: Sequence[Check]) -> None:
         raise NotFit(found, points_elsewhere(checks))
 
 
-def _forget(plane: Plane, probe: Challenge) -> None:
-    """The key ends by itself within the hour if Redis is away now."""
-    try:
+def _forget(plane: Plane, host_id: int, probe: Challenge) -> None:
+    """The key ends by itself within the hour if Redis is away now; the next publish forgets the token then."""
+    with suppress(StoreUnavailable):
         plane.store.drop_challenge(probe.hostname, probe.token)
-    except StoreUnavailable:
-        return
+        forget_token(plane, host_id, probe.token)

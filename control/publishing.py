@@ -140,12 +140,19 @@ def give(
     return Published(found.epoch, revision)
 
 
+def forget_token(plane: Plane, host_id: int, token: str) -> None:
+    """Edges hold this challenge no longer; nothing of it is left on the row."""
+    with plane.database.writing(lasting=False) as session:
+        session.execute(_LOCK, {"sought": host_id})
+        _note_tokens(session, host_id, (), [token])
+
+
 def _note_tokens(
     session: Session, host_id: int, given: Sequence[str], forgotten: Sequence[str]
 ) -> None:
     """Which challenges edges may still hold; one noted too late ends by itself within the hour.
 
-    The row is ours since `_NOTE`.
+    The row is ours since `_NOTE` or `_LOCK`.
     """
     known = session.scalar(_TOKENS, {"sought": host_id})
     if known is not None:
@@ -165,6 +172,7 @@ _KNOWN = select(
 )
 _RECORD = select(VirtualHost).where(VirtualHost.id == _SOUGHT)
 _DOMAINS = select(Domain).where(Domain.virtual_host_id == _SOUGHT).order_by(Domain.name)
+_LOCK = select(_HOSTS.c.id).where(_HOSTS.c.id == _SOUGHT).with_for_update()
 _TOKENS = select(_HOSTS.c.tokens).where(_HOSTS.c.id == _SOUGHT)
 _SET_TOKENS = update(_HOSTS).where(_HOSTS.c.id == _SOUGHT).values(tokens=bindparam("held"))
 _GIVEN, _UNDER = bindparam("given", type_=BigInteger()), bindparam("under", type_=BigInteger())
