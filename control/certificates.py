@@ -133,11 +133,35 @@ def links(chain: str) -> list[Link]:
 def _parse(chain: str) -> list[x509.Certificate]:
     try:
         certificates = x509.load_pem_x509_certificates(chain.encode())
-    except ValueError:
+    except _UNREADABLE:
         raise Unusable("chain is not a sequence of PEM certificates, leaf first") from None
     if len(certificates) > LONGEST_CHAIN:
         raise Unusable(f"chain has {len(certificates)} certificates: send at most {LONGEST_CHAIN}")
+    for number, certificate in enumerate(certificates, start=1):
+        try:
+            _read(certificate)
+        except _UNREADABLE as problem:
+            raise Unusable(
+                f"certificate {number} of the chain cannot be read ({problem}): "
+                "ask its issuer for another"
+            ) from problem
     return certificates
+
+
+_UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library raises for a part that it cannot read; it reads most parts when they are asked for."""
+
+
+def _read(certificate: x509.Certificate) -> None:
+    """Ask for each part that is looked at later."""
+    _ = certificate.public_key(), certificate.extensions, certificate.subject, certificate.issuer
+    _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
 
 
 def _check_key(
@@ -195,7 +219,7 @@ def _check_order(certificates: list[x509.Certificate], now: datetime) -> None:
 def _issued(child: x509.Certificate, parent: x509.Certificate) -> bool:
     try:
         child.verify_directly_issued_by(parent)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
 

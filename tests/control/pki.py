@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -39,6 +40,17 @@ class Pair:
         return {"chain": self.chain, "private_key": self.private_key}
 
 
+def spoiled(pair: Pair, before: bytes, after: bytes) -> Pair:
+    """The pair with one run of bytes of its leaf's DER exchanged; no signature fits it any more."""
+    certificate = x509.load_pem_x509_certificates(pair.chain.encode())[0]
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    assert der.count(before) == 1
+    lines = base64.encodebytes(der.replace(before, after)).decode()
+    return Pair(
+        f"-----BEGIN CERTIFICATE-----\n{lines}-----END CERTIFICATE-----\n", pair.private_key
+    )
+
+
 class Ca:
     """A root and an intermediate of our own."""
 
@@ -55,6 +67,7 @@ class Ca:
         days: float = 30,
         begin: float = -1,
         server: bool = True,
+        extension: x509.UnrecognizedExtension | None = None,
     ) -> Pair:
         """A leaf for `names`, valid from `begin` for `days`, with the intermediate."""
         key = key or ec.generate_private_key(ec.SECP256R1())
@@ -67,6 +80,7 @@ class Ca:
             days=days,
             begin=begin,
             server=server,
+            extension=extension,
         )
         return Pair(pem(leaf) + pem(self.intermediate), key_pem(key))
 
@@ -86,6 +100,7 @@ class Ca:
         days: float = 3650,
         begin: float = -1,
         server: bool = True,
+        extension: x509.UnrecognizedExtension | None = None,
     ) -> x509.Certificate:
         start = datetime.now(UTC) + timedelta(days=begin)
         builder = (
@@ -104,6 +119,8 @@ class Ca:
         if not server:
             usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION])
             builder = builder.add_extension(usage, critical=False)
+        if extension is not None:
+            builder = builder.add_extension(extension, critical=False)
         return builder.sign(signer, hashes.SHA256())
 
 
