@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from typing import Protocol
 
 
@@ -331,6 +332,14 @@ class PublishRefused(PortError):
         self.why = why
 
 
+class Heard(Enum):
+    """What came of listening: a nudge; a connection, the first or a new one, before which nothing was heard."""
+
+    NOTHING = 0
+    NUDGE = 1
+    CONNECTED = 2
+
+
 class EdgeStore(Protocol):
     """The copy of the truth that edges read (contract §5). Raises StoreUnavailable, PublishRefused."""
 
@@ -384,5 +393,5 @@ class EdgeStore(Protocol):
     def nudge(self) -> None:
         """Wake the workers: something is due. Never raises; they look by themselves every second."""
 
-    def wait_for_nudge(self, seconds: float) -> bool:
-        """Block until nudged or `seconds` have passed; False on time-out or when the store is away."""
+    def listen(self, seconds: float) -> Heard:
+        """Block until there is something to hear or `seconds` have passed; one thread at a time."""

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from control import accounts, claims
 from control.claims import Claim
 from control.plane import Plane, Who
-from control.ports import PortError
+from control.ports import Heard, PortError
 from control.provisioning import give_up, provision
 from control.reconcile import next_offset, reconcile, take_turn
 from control.sealing import CannotOpen
@@ -44,6 +44,7 @@ class Worker:
         self._name = identity()
         self._stop = threading.Event()
         self._awake = threading.Event()
+        self._compare = threading.Event()
         self._held: dict[Future[None], Claim] = {}
         self._lock = threading.Lock()
 
@@ -82,6 +83,7 @@ class Worker:
         """Claim nothing more; work under way is ended first."""
         self._stop.set()
         self._awake.set()
+        self._compare.set()
 
     def _round(self, pool: ThreadPoolExecutor) -> None:
         self._awake.clear()
@@ -129,10 +131,16 @@ class Worker:
         self._awake.set()
 
     def _listen(self) -> None:
-        """The API nudges when something became due; without Redis the idle second is enough."""
+        """The API nudges when something became due; without Redis the idle second is enough.
+
+        Behind a new connection there may be another Redis, or one that has lost something: it is compared.
+        """
         while not self._stop.is_set():
-            if self._plane.store.wait_for_nudge(5):
+            heard = self._plane.store.listen(5)
+            if heard is Heard.NUDGE:
                 self._awake.set()
+            elif heard is Heard.CONNECTED:
+                self._compare.set()
 
     def _keep(self) -> None:
         while not self._stop.wait(KEEP_SECONDS):
@@ -160,10 +168,11 @@ class Worker:
             pass
 
     def _reconcile(self) -> None:
-        """Every 15 s, and every second while the store is away, so that its return is noticed."""
+        """Every 15 s, at each new connection to the store, and every second while it is away."""
         offset, away = 0, False
         while not self._stop.is_set():
             started = time.monotonic()
+            self._compare.clear()
             try:
                 if take_turn(self._plane, self._name, is_dead):
                     done = reconcile(self._plane, offset=offset)
@@ -178,7 +187,7 @@ class Worker:
                     log.error("cannot reconcile", extra={"problem": str(problem)})
                 away = True
             pause = 1.0 if away else RECONCILE_SECONDS
-            self._stop.wait(max(0.0, pause - (time.monotonic() - started)))
+            self._compare.wait(max(0.0, pause - (time.monotonic() - started)))
 
 
 def identity() -> str:

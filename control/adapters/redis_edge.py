@@ -22,6 +22,7 @@ from control.ports import (
     EdgeCertificate,
     EdgeHost,
     EdgeReport,
+    Heard,
     PublishRefused,
     StoreSummary,
     StoreUnavailable,
@@ -182,20 +183,21 @@ class RedisEdgeStore:
         except redis.RedisError:
             return
 
-    def wait_for_nudge(self, seconds: float) -> bool:
-        """Listen on the channel; one thread of a process at a time."""
+    def listen(self, seconds: float) -> Heard:
+        """The library connects anew by itself: that the server confirms our subscription again tells of it."""
         try:
             if self._listener is None:
-                self._listener = _untyped(self._client).pubsub(ignore_subscribe_messages=True)
+                self._listener = _untyped(self._client).pubsub()
                 self._listener.subscribe(DUE)
             deadline = time.monotonic() + seconds
             while (left := deadline - time.monotonic()) > 0:
-                if self._listener.get_message(timeout=left) is not None:
-                    return True
+                message = self._listener.get_message(timeout=left)
+                if message is not None:
+                    return Heard.CONNECTED if message["type"] == "subscribe" else Heard.NUDGE
         except (redis.RedisError, OSError):
             self._listener = None
             time.sleep(min(seconds, 0.5))
-        return False
+        return Heard.NOTHING
 
     def _edge_keys(self) -> tuple[str, ...]:
         now = time.monotonic()

@@ -11,6 +11,7 @@ from control.ports import (
     Challenge,
     EdgeHost,
     EdgeReport,
+    Heard,
     PublishRefused,
     StoreSummary,
     StoreUnavailable,
@@ -167,9 +168,9 @@ class FakeEdgeStore:
         """See the port."""
         self.nudges += 1
 
-    def wait_for_nudge(self, seconds: float) -> bool:
+    def listen(self, seconds: float) -> Heard:
         """See the port; never blocks."""
-        return False
+        return Heard.NOTHING
 
     def _asked(self) -> threading.RLock:
         if self.away:

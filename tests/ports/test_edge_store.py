@@ -13,6 +13,7 @@ from control.ports import (
     EdgeCertificate,
     EdgeHost,
     EdgeStore,
+    Heard,
     PublishRefused,
     StoreUnavailable,
 )
@@ -228,9 +229,20 @@ class TestOnRedis:
     def test_a_nudge_wakes_who_waits(
         self, store: RedisEdgeStore, redis_server: RedisServer
     ) -> None:
-        assert store.wait_for_nudge(0.05) is False
+        assert store.listen(2) is Heard.CONNECTED
+        assert store.listen(0.05) is Heard.NOTHING
         store.nudge()
-        assert store.wait_for_nudge(2) is True
+        assert store.listen(2) is Heard.NUDGE
+
+    def test_a_new_connection_is_told_however_short_the_break_was(
+        self, store: RedisEdgeStore, redis_server: RedisServer
+    ) -> None:
+        store.listen(2)
+        assert redis_server.client.client_kill_filter(_type="pubsub") == 1
+        heard = [store.listen(2) for _ in range(3)]
+        assert heard.count(Heard.CONNECTED) == 1
+        store.nudge()
+        assert store.listen(2) is Heard.NUDGE
 
 
 def test_a_redis_that_is_away_is_said_to_be_so() -> None:
