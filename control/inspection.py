@@ -20,16 +20,19 @@ from control.ports import (
     Resolver,
     StoreUnavailable,
 )
-from control.preflight import Check, Expected, blocking, examine, points_elsewhere
+from control.preflight import Check, Expected, blocking, examine, points_elsewhere, undecided
 from control.publishing import NotApplied, forget_token, publish, wait_applied
 
 PROBE_WAIT_SECONDS = 3.0
 
 
 class NotFit(PortError):
-    """Preflight says that an order would be wasted; `record` is the DNS record to set, `away` a moved name."""
+    """Preflight says that an order would be wasted; `record` is the DNS record to set.
 
-    def __init__(self, check: Check, away: bool) -> None:
+    `away` is whether the name points elsewhere, None where DNS left that open.
+    """
+
+    def __init__(self, check: Check, away: bool | None) -> None:
         super().__init__(check.reason or "internal_error", check.evidence)
         self.record = check.record
         self.away = away
@@ -78,17 +81,27 @@ def _account_uri(plane: Plane, directory_url: str) -> str:
         return session.scalar(found) or ""
 
 
-def require_dns(plane: Plane, hostname: str, resolver: Resolver, wanted: Expected) -> None:
-    """Before an order: raise NotFit when DNS or CAA make it pointless."""
-    _require(examine(hostname, resolver, plane.probe, replace(wanted, token="")))
+def require_dns(
+    plane: Plane, hostname: str, resolver: Resolver, wanted: Expected, *, moved: bool = False
+) -> None:
+    """Before an order: raise NotFit when DNS or CAA make it pointless.
+
+    One that has `moved` away must be seen to point here: DNS that does not answer is enough for others.
+    """
+    _require(examine(hostname, resolver, plane.probe, replace(wanted, token="")), moved)
 
 
 def require_port80(
-    plane: Plane, challenge: Challenge, resolver: Resolver, wanted: Expected
+    plane: Plane,
+    challenge: Challenge,
+    resolver: Resolver,
+    wanted: Expected,
+    *,
+    moved: bool = False,
 ) -> None:
-    """Before the CA looks: raise NotFit when our own look does not find the challenge."""
+    """Before the CA looks: raise NotFit when our own look does not find the challenge; `moved` as above."""
     asked = replace(wanted, token=challenge.token, answer=challenge.key_authorization)
-    _require(examine(challenge.hostname, resolver, plane.probe, asked))
+    _require(examine(challenge.hostname, resolver, plane.probe, asked), moved)
 
 
 def report(plane: Plane, host: VirtualHost) -> Sequence[Check]:
@@ -108,8 +121,8 @@ def report(plane: Plane, host: VirtualHost) -> Sequence[Check]:
         _forget(plane, host.id, probe)
 
 
-def _require(checks: Sequence[Check]) -> None:
-    found = blocking(checks)
+def _require(checks: Sequence[Check], moved: bool) -> None:
+    found = blocking(checks) or (undecided(checks) if moved else None)
     if found is not None:
         raise NotFit(found, points_elsewhere(checks))
 

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import CursorResult, Table, bindparam, exists, update
 from sqlalchemy.exc import IntegrityError
 
-from control import ports, sealing
+from control import ports, renewal, sealing
 from control.allowance import choose_directory, note_answer, spend_failure, spend_order, table
 from control.certificates import Facts, Unusable, check, new_key, request
 from control.claims import Claim, owned
@@ -69,6 +69,7 @@ class _Started:
     spki: str
     replaces: str | None
     stored: Account | None
+    moved: bool
 
 
 def issue(plane: Plane, held: Claim, runtime: RuntimeSettings) -> None:
@@ -137,7 +138,8 @@ def _start(plane: Plane, held: Claim, runtime: RuntimeSettings) -> _Started:
             key = open_key(plane, host.hostname, order.spki, order.sealed_key)
         stored = session.get(Account, order.directory_url)
         replaces = _replaced(host, order)
-        return _Started(order.directory_url, order.url, key, order.spki, replaces, stored)
+        moved = renewal.has_moved(host.moved_since, now)
+        return _Started(order.directory_url, order.url, key, order.spki, replaces, stored, moved)
 
 
 def _replaced(host: VirtualHost, order: Order) -> str | None:
@@ -233,7 +235,7 @@ def _order(work: _Work) -> ports.Order:
     if started.url is not None:
         return work.authority.fetch_order(work.account, started.url)
     if work.runtime.preflight_enabled:
-        require_dns(plane, held.hostname, work.resolver, work.expected)
+        require_dns(plane, held.hostname, work.resolver, work.expected, moved=started.moved)
     known, url = table(work.runtime), started.directory_url
     if url in known:
         with owned(plane.database, held) as (session, host):
@@ -304,7 +306,8 @@ def _validate(work: _Work, order: ports.Order) -> ports.Order:
         held.require(read(plane, held.host_id).host)
     for challenge in challenges:
         if work.runtime.preflight_enabled:
-            require_port80(plane, challenge, work.resolver, work.expected)
+            moved = work.started.moved
+            require_port80(plane, challenge, work.resolver, work.expected, moved=moved)
         work.authority.answer(work.account, challenge)
     try:
         return work.authority.wait_ready(work.account, order)

@@ -91,12 +91,20 @@ def blocking(checks: Sequence[Check]) -> Check | None:
     return next((check for check in checks if check.verdict == "fail"), None)
 
 
-def points_elsewhere(checks: Sequence[Check]) -> bool:
-    """Whether DNS says that the tenant has left, or never came."""
-    return any(c.verdict == "fail" and c.reason in _AWAY for c in checks)
+def points_elsewhere(checks: Sequence[Check]) -> bool | None:
+    """Whether DNS says that the tenant has left, or never came; None where it leaves that open."""
+    if any(c.verdict == "fail" and c.reason in _AWAY for c in checks):
+        return True
+    return None if undecided(checks) else False
+
+
+def undecided(checks: Sequence[Check]) -> Check | None:
+    """The finding that leaves open where the name points; None when DNS has said it."""
+    return next((c for c in checks if c.check in ("a", "aaaa") and c.reason in _UNDECIDED), None)
 
 
 _AWAY = ("dns_points_elsewhere", "dns_nxdomain", "dns_no_address")
+_UNDECIDED = ("dns_timeout", "dns_servfail", "address_private")
 
 
 def _finding(

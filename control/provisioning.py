@@ -327,7 +327,8 @@ def _failed(plane: Plane, held: Claim, step: str, problem: PortError) -> None:
         reason, record_to_set = problem.reason, None
         if isinstance(problem, NotFit):
             record_to_set = problem.record
-            host.moved_since = (host.moved_since or now) if problem.away else None
+            if problem.away is not None:
+                host.moved_since = (host.moved_since or now) if problem.away else None
             if renewal.has_moved(host.moved_since, now):
                 reason = "dns_moved"
         following = _next_attempt(session, host, reason, problem, now)

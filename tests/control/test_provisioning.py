@@ -349,6 +349,43 @@ def test_a_name_that_moved_away_a_week_ago_is_looked_at_once_a_day(house: House)
     )
 
 
+@pytest.mark.parametrize("code", ["dns_timeout", "dns_servfail"])
+def test_a_name_that_moved_away_is_not_ordered_for_because_dns_fails_once(
+    house: House, code: str
+) -> None:
+    house.resolver.names[NAME] = AddressAnswer((), ("203.0.113.9",), ())
+    house.add()
+    house.work(rounds=1)
+    house.clock.forward(days=7)
+    house.work(rounds=1)
+    since = house.host().moved_since
+    for answer in (PortError(code, "no answer"), AddressAnswer((), ("203.0.113.9",), ())):
+        house.resolver.names[NAME] = answer
+        house.clock.forward(days=1)
+        assert house.work(rounds=1) == [NAME]
+        host = house.host()
+        assert (host.error or {})["reason"] == "dns_moved"
+        assert host.moved_since == since
+        assert host.next_attempt_at == house.clock() + timedelta(days=1)
+    assert house.authority.count("new_order") == 0
+    del house.resolver.names[NAME]
+    house.clock.forward(days=1)
+    house.work()
+    assert house.host().status == "ready", "it points here again"
+    assert house.host().moved_since is None
+
+
+def test_a_name_whose_dns_fails_once_on_its_way_out_has_moved_all_the_same(house: House) -> None:
+    house.resolver.names[NAME] = AddressAnswer((), ("203.0.113.9",), ())
+    house.add()
+    house.work(rounds=1)
+    since = house.host().moved_since
+    house.clock.forward(days=3)
+    house.resolver.names[NAME] = PortError("dns_servfail", "no answer")
+    house.work(rounds=1)
+    assert house.host().moved_since == since
+
+
 def test_issuance_off_and_edge_on_waits_for_an_uploaded_certificate(house: House) -> None:
     registry.configure(house.plane, {"acme_enabled": False}, TEST)
     house.add()
