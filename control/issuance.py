@@ -32,6 +32,7 @@ from control.plane import Plane, record
 from control.ports import AccountUnknown, AuthorityError, OrderGone
 from control.preflight import Expected
 from control.publishing import give, read, wait_applied
+from control.settings import Settings
 
 ATTEMPTS = 3
 """How often one run starts over because the CA has lost the account or the order."""
@@ -175,13 +176,20 @@ def account_at(
         account = _opened(plane, _stored_account(plane, directory_url))
         if account.uri:
             return account
-        kid, secret = plane.settings.acme_eab_kid, plane.settings.acme_eab_hmac_key
-        binding = ports.ExternalAccountBinding(kid, secret) if kid and secret else None
+        binding = _binding(plane.settings, directory_url)
         registered = plane.authority(directory_url).register(account, email, binding)
         with plane.database.writing() as session:
             session.get_one(Account, directory_url).uri = registered.uri
             record(session, "account_registered", plane.clock(), actor="worker", uri=registered.uri)
         return registered
+
+
+def _binding(settings: Settings, directory_url: str) -> ports.ExternalAccountBinding | None:
+    """The external account of the environment's CA; another CA is never told of it."""
+    kid, secret = settings.acme_eab_kid, settings.acme_eab_hmac_key
+    if directory_url != settings.acme_directory_url or not (kid and secret):
+        return None
+    return ports.ExternalAccountBinding(kid, secret)
 
 
 def _stored_account(plane: Plane, directory_url: str) -> Account:

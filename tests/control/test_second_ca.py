@@ -133,3 +133,16 @@ def test_after_the_first_ca_is_back_new_orders_go_there_again(
     house.work()
     asked = [house.host(f"{name}.acme.test").certificate for name in ("between", "later", "latest")]
     assert [one.directory_url for one in asked if one] == [SECOND, FIRST, FIRST]
+
+
+def test_the_second_ca_is_not_told_of_the_external_account_at_the_first(
+    house: House, second: FakeAuthority
+) -> None:
+    settings = replace(house.plane.settings, acme_eab_kid="kid", acme_eab_hmac_key="c2VjcmV0")
+    house.plane = replace(house.plane, settings=settings)
+    go_away(house.authority)
+    house.add()
+    pass_minutes(house, 25)
+    assert house.host().status == "ready"
+    assert {binding.kid for binding in house.authority.bindings if binding} == {"kid"}
+    assert second.bindings == [None]

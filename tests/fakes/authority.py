@@ -58,7 +58,8 @@ class FakeAuthority:
     """A CA that looks at port 80 by `look(hostname, token)` and issues at once.
 
     `asked` holds `(method, subject)` in order, e.g. `("new_order", "mail.acme.test")`; `refuse` makes
-    the next calls of a method fail; `windows` gives ARI windows by hostname.
+    the next calls of a method fail; `windows` gives ARI windows by hostname; `bindings` are the external
+    accounts that came with `register`.
     """
 
     look: Look
@@ -71,6 +72,7 @@ class FakeAuthority:
     profiles_asked: list[str | None] = field(default_factory=list)
     revoked: set[int] = field(default_factory=set)
     external_account_required: bool = False
+    bindings: list[ExternalAccountBinding | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._accounts: dict[str, bytes] = {}
@@ -126,6 +128,7 @@ class FakeAuthority:
         self, account: Account, email: str | None, binding: ExternalAccountBinding | None = None
     ) -> Account:
         """See the port."""
+        self.bindings.append(binding)
         self._ask("register", email or "")
         if self.external_account_required and not binding:
             raise AuthorityError("eab_required", "an external account is required")

@@ -56,7 +56,7 @@ class AcmeAuthority:
         sleep: Callable[[float], None] = time.sleep,
         user_agent: str = USER_AGENT,
     ) -> None:
-        """Nothing is asked yet; `ca_bundle` is a PEM file trusted instead of the system's, `timeout` seconds."""
+        """Nothing is asked yet; `ca_bundle` is a PEM file trusted besides the system's, `timeout` seconds."""
         self.directory_url = directory_url
         self._now = now
         self._sleep = sleep

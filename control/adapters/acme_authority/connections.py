@@ -29,7 +29,7 @@ class Connections:
     """Opens, keeps and discards the connections to `origin`; OSError or HTTPException when one is lost."""
 
     def __init__(self, origin: str, *, ca_bundle: str | None, timeout: float) -> None:
-        """`origin` is an http(s) URL, `ca_bundle` a PEM file trusted instead of the system's."""
+        """`origin` is an http(s) URL, `ca_bundle` a PEM file trusted besides the system's."""
         parts = urlsplit(origin)
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -106,8 +106,10 @@ class Connections:
 
 
 def _context(ca_bundle: str | None) -> ssl.SSLContext:
-    """TLS 1.2 or newer, trusting `ca_bundle` alone where there is one."""
-    context = ssl.create_default_context(cafile=ca_bundle)
+    """TLS 1.2 or newer, trusting the system's roots, and `ca_bundle` where there is one."""
+    context = ssl.create_default_context()
+    if ca_bundle:
+        context.load_verify_locations(cafile=ca_bundle)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
