@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import CursorResult, Table, bindparam, exists, update
 from sqlalchemy.exc import IntegrityError
 
-from control import ports, renewal, sealing
+from control import pauses, ports, renewal, sealing
 from control.allowance import choose_directory, note_answer, spend_failure, spend_order, table
 from control.certificates import Facts, Unusable, check, new_key, request
 from control.claims import Claim, owned
@@ -74,7 +74,7 @@ class _Started:
 
 
 def issue(plane: Plane, held: Claim, runtime: RuntimeSettings) -> None:
-    """Get a certificate and commit it. Raises PortError, Lost, Exhausted."""
+    """Get a certificate and commit it. Raises PortError, Lost, Exhausted, Paused."""
     for attempt in range(1, ATTEMPTS + 1):
         started = _start(plane, held, runtime)
         try:
@@ -94,22 +94,25 @@ def issue(plane: Plane, held: Claim, runtime: RuntimeSettings) -> None:
 
 
 def _issue(plane: Plane, held: Claim, runtime: RuntimeSettings, started: _Started) -> None:
-    work = _Work(
-        plane,
-        held,
-        runtime,
-        started,
-        plane.authority(started.directory_url),
-        account_at(plane, started.directory_url, runtime.acme_email, started.stored),
-        Remembering(plane.resolver),
-    )
-    order = _order(work)
-    if order.status == "pending":
-        order = _validate(work, order)
-    if order.status != "valid":
-        csr = request(held.hostname, started.key)
-        order = work.authority.finalize(work.account, order, csr)
-    chain = work.authority.download(work.account, order, runtime.acme_preferred_issuer)
+    url = started.directory_url
+    with pauses.kept(plane, url, held.hostname, ordering=started.url is None):
+        work = _Work(
+            plane,
+            held,
+            runtime,
+            started,
+            plane.authority(url),
+            account_at(plane, url, runtime.acme_email, started.stored),
+            Remembering(plane.resolver),
+        )
+        order = _order(work)
+    with pauses.kept(plane, url, held.hostname, ordering=False):
+        if order.status == "pending":
+            order = _validate(work, order)
+        if order.status != "valid":
+            csr = request(held.hostname, started.key)
+            order = work.authority.finalize(work.account, order, csr)
+        chain = work.authority.download(work.account, order, runtime.acme_preferred_issuer)
     _keep(plane, held, started, chain)
 
 
@@ -124,6 +127,9 @@ def _start(plane: Plane, held: Claim, runtime: RuntimeSettings) -> _Started:
             host.order = None  # its CA stays down, or is no longer the one to ask: never mixed
             session.flush()
         order = host.order
+        what = pauses.of_order(host.hostname, new=order is None or order.url is None)
+        going_to = order.directory_url if order else directory_url
+        pauses.require_none(session, going_to, what, host.hostname, now)
         if order is None:
             key = new_key()
             spki = sealing.spki_sha256(key)
@@ -245,6 +251,9 @@ def _order(work: _Work) -> ports.Order:
     if work.runtime.preflight_enabled:
         require_dns(plane, held.hostname, work.resolver, work.expected, moved=started.moved)
     known, url = table(work.runtime), started.directory_url
+    with plane.database.reading() as session:  # others may have been refused meanwhile
+        what = pauses.of_order(held.hostname, new=True)
+        pauses.require_none(session, url, what, held.hostname, plane.clock())
     if url in known:
         with owned(plane.database, held) as (session, host):
             spend_order(session, host, url, work.account.uri, known, plane.clock())

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from control import renewal
+from control import pauses, renewal
 from control.allowance import Exhausted, away_since
 from control.claims import Claim, Lost, owned
 from control.inspection import NotFit
@@ -112,6 +112,8 @@ def _run(plane: Plane, held: Claim) -> None:
         _wait(plane, held, step, Waiting(problem.reason, problem.detail, until))
     except Exhausted as limit:
         _wait(plane, held, step, Waiting("limit_reserved", str(limit), limit.until))
+    except pauses.Paused as pause:
+        _wait(plane, held, step, Waiting(pause.reason, str(pause), pause.until))
     except PortError as problem:
         _failed(plane, held, step, problem)
 
@@ -210,13 +212,7 @@ def renew_at(
 
 def _ask_renewal_info(plane: Plane, held: Claim, certificate: Certificate, now: datetime) -> None:
     """Store what ARI says; an answer that does not come changes nothing but the next question."""
-    key = f"{held.hostname} {certificate.sha256}"
-    try:
-        url = certificate.directory_url or plane.settings.acme_directory_url
-        info = plane.authority(url).renewal_info(certificate.chain)
-        following = info.next_poll if info else now + POLL_WITHOUT_ARI
-    except AuthorityError:
-        info, following = None, renewal.next_poll(3, now, key)
+    info, following = _renewal_info(plane, held, certificate, now)
     with owned(plane.database, held) as (session, host):
         current = host.certificate
         if current is None or current.sha256 != certificate.sha256:
@@ -233,6 +229,27 @@ def _ask_renewal_info(plane: Plane, held: Claim, certificate: Certificate, now: 
             current.ari_start, current.ari_end = info.start, info.end
             current.ari_explanation = info.explanation_url
         current.ari_next_poll = following
+
+
+def _renewal_info(
+    plane: Plane, held: Claim, certificate: Certificate, now: datetime
+) -> tuple[RenewalInfo | None, datetime]:
+    """What the CA suggests, None where it says nothing, and when to ask it again."""
+    url = certificate.directory_url or plane.settings.acme_directory_url
+    try:
+        with plane.database.reading() as session:
+            what = pauses.of_renewal_info()
+            pauses.require_none(session, url, what, held.hostname, now)
+        info = plane.authority(url).renewal_info(certificate.chain)
+    except pauses.Paused as pause:
+        return None, pause.until
+    except AuthorityError as problem:
+        unavailable = problem.reason == "ca_unavailable"
+        what_next = pauses.EVERYTHING if unavailable else pauses.RENEWAL_INFO
+        pauses.keep(plane, url, what_next, problem)
+        again = renewal.next_poll(3, now, f"{held.hostname} {certificate.sha256}")
+        return None, max(again, problem.not_before or again)
+    return info, info.next_poll if info else now + POLL_WITHOUT_ARI
 
 
 def _due(host: VirtualHost, certificate: Certificate, runtime: RuntimeSettings) -> datetime:

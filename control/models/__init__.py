@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from control.models.certificate import Account, Certificate, LimitLevel, Order
+from control.models.certificate import Account, Certificate, LimitLevel, Order, Pause
 from control.models.journal import Counter, EdgeState, Event, Logo, Setting, Token, edge_state
 from control.models.record import Moment, Record
 from control.models.runtime import RuntimeSettings
@@ -41,6 +41,7 @@ __all__ = [
     "OlderGeneration",
     "Order",
     "OwnedElsewhere",
+    "Pause",
     "PrimaryFixed",
     "Record",
     "RuntimeSettings",

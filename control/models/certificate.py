@@ -1,4 +1,4 @@
-"""Certificate, Order and Account: what a CA gave us, and what we are asking it for; keys only sealed."""
+"""Certificate, Order and Account: what a CA gave us, what we ask it for, and when not; keys only sealed."""
 
 from __future__ import annotations
 
@@ -71,3 +71,13 @@ class LimitLevel(Record):
 
     key: Mapped[str] = mapped_column(primary_key=True)
     empty_at: Mapped[datetime]
+
+
+class Pause(Record):
+    """What a CA wants left alone `until` then, and the reason it gave (see `control.pauses`)."""
+
+    __tablename__ = "pauses"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    until: Mapped[datetime]
+    reason: Mapped[str]

@@ -300,6 +300,21 @@ def test_a_directory_that_was_read_serves_while_the_ca_is_away(
     assert ca.authority.meta().renewal_info
 
 
+def test_a_directory_is_not_asked_for_before_the_ca_wants_that(
+    ca: Ca, server: CaServer, clock: Clock
+) -> None:
+    assert ca.authority.meta().renewal_info
+    clock.sleep(7200)
+    server.say("directory", Refused(429, "rateLimited", "slow down", {"Retry-After": "600"}))
+    for _ in range(5):
+        assert ca.authority.meta().renewal_info
+        clock.sleep(119)
+    assert server.count("directory") == 2
+    clock.sleep(6)
+    assert ca.authority.meta().renewal_info
+    assert server.count("directory") == 3
+
+
 def test_many_threads_that_find_no_ca_ask_once_for_all(ca: Ca, server: CaServer) -> None:
     server.say("directory", Reply(500, b""), 999)
 

@@ -100,7 +100,9 @@ class AcmeAuthority:
                 if self._directory is None:
                     self._no_directory = (self._now() + timedelta(seconds=2), error)
                     raise
-                self._directory = (self._now() + timedelta(minutes=1), self._directory[1])
+                again = self._now() + timedelta(minutes=1)
+                again = max(again, error.not_before or again)
+                self._directory = (again, self._directory[1])
                 return self._directory[1]
             self._directory, self._no_directory = (self._now() + DIRECTORY_LIFE, directory), None
             return directory
