@@ -51,7 +51,7 @@ end
 --- What to do about a look, given what we have (`mine`: epoch, applied, hosts):
 ---   1. no epoch: an empty Redis, or the wrong one      → wait, alarm
 ---   2. feed unreadable                                 → wait, alarm
----   3. nothing of ours yet                             → follow from the start
+---   3. nothing of ours yet                             → follow from the start, or compare with a whole one
 ---   4. our epoch, revision below ours: an old dump      → wait, alarm
 ---   5. our epoch, purged beyond what we know            → compare the whole index
 ---   6. our epoch                                       → follow
@@ -65,10 +65,10 @@ function _M.judge(look, mine)
   if not look.changes then
     return "wait", "unreadable"
   end
-  if not mine.epoch then
-    return "follow"
-  end
   local complete = look.complete_epoch == look.epoch
+  if not mine.epoch then
+    return (complete and mine.hosts > 0 and #look.changes > 0) and "compare" or "follow"
+  end
   if look.epoch == mine.epoch then
     if look.rev < mine.applied then
       return "wait", "rewound"

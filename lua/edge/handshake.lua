@@ -5,9 +5,9 @@ local ssl_server_name = require("ngx.ssl").server_name
 
 local certificates = require("edge.certificates")
 local connection = require("edge.connection")
+local early = require("edge.early")
 local hosts = require("edge.hosts")
 local journal = require("edge.journal")
-local loading = require("edge.loading")
 local metrics = require("edge.metrics")
 
 local C = ffi.C
@@ -36,8 +36,6 @@ local PRE_SHARED_KEY, SUPPORTED_VERSIONS = 41, 43
 local ext_start = ffi.new("const unsigned char *[1]")
 local ext_size = ffi.new("size_t[1]")
 local tickets = 1
-local asked_while_incomplete, asked_second = 0, 0
-local MOST_ASKED = 50
 
 --- `session_tickets` is how many TLS 1.3 session messages follow a full handshake.
 function _M.setup(session_tickets)
@@ -59,7 +57,7 @@ local function bind(ssl, id, context)
   C.SSL_set_num_tickets(ssl, tickets)
 end
 
---- The name is not in the index, which is not complete yet: the certificate hook will ask Redis.
+--- The name is not in the index, which is not complete yet: the certificate hook will look further.
 local function postpone(canonical)
   local context = ngx.sha1_bin(canonical .. math.random() .. ngx.now())
   bind(connection.ssl(), connection.id(canonical), context)
@@ -107,29 +105,12 @@ function _M.hello()
   end
 end
 
---- Ask Redis for a host that the index does not have yet; at most fifty a second, so that nobody can make a flood.
-local function ask_early(name)
-  if ngx.time() ~= asked_second then
-    asked_second, asked_while_incomplete = ngx.time(), 0
-  end
-  asked_while_incomplete = asked_while_incomplete + 1
-  if hosts.complete() or asked_while_incomplete > MOST_ASKED then
-    return nil
-  end
-  local _, word = loading.host(name, 0)
-  if not word then
-    ngx.sleep(0.01) -- (1) whoever loaded it for all of us puts it into the index
-    return (hosts.find(name))
-  end
-  return word:find("^A%d") and hosts.add(name, word) or nil
-end
-
 --- The certificate hook (full handshakes only; yields when Redis must be asked).
 function _M.certificate()
   local sent = ssl_server_name()
   local entry, name = hosts.find(sent or "")
   if not entry and name then
-    entry = ask_early(name)
+    entry = not hosts.complete() and early.find(name) or hosts.find(name)
   end
   if not entry or not entry.active then
     return refuse("unknown", name)

@@ -2,6 +2,7 @@
 local semaphore = require("ngx.semaphore")
 
 local journal = require("edge.journal")
+local progress = require("edge.progress")
 local redis = require("edge.redis")
 local sealing = require("edge.sealing")
 local version = require("edge.version")
@@ -36,13 +37,13 @@ local function write(red)
       "hset",
       key,
       "rev",
-      string.format("%d", state:get("applied") or 0),
+      string.format("%d", progress.get("applied") or 0),
       "epoch",
-      state:get("epoch") or "",
+      progress.get("epoch") or "",
       "hosts",
-      string.format("%d", state:get("hosts") or 0),
+      string.format("%d", progress.get("hosts") or 0),
       "certificates",
-      string.format("%d", state:get("certificates") or 0),
+      string.format("%d", progress.get("certificates") or 0),
       "refused",
       state:get("refused") or "",
       "kids",

@@ -1,13 +1,16 @@
 --- What shared memory holds of one host: its record and certificate, packed into one string.
+local progress = require("edge.progress")
+
 local held = ngx.shared.edge_held
-local state = ngx.shared.edge_state
 
 local _M = {}
 
-local FIELDS = { "asof", "kind", "hsts", "sha256", "not_after", "kid", "spki", "key_size", "links" }
+local FIELDS =
+  { "asof", "kind", "hsts", "sha256", "not_after", "kid", "spki", "key_size", "links", "word" }
 
 --- Pack: one line of fields, one of domains, one of theme JSON, then sealed key and leaf in DER.
---- `asof` is the host's revision that this is at least as new as; `links` are the ids of intermediates.
+--- `asof` is the host's revision that this is at least as new as, `word` its word of the index then; `links` are the
+--- ids of intermediates.
 local function pack(host)
   local line = {}
   for position, name in ipairs(FIELDS) do
@@ -75,7 +78,7 @@ function _M.put(hostname, host)
   local counted = _M.has_certificate(hostname)
   local ok, err = held:safe_set(hostname, pack(host))
   if ok and (host.leaf ~= nil) ~= counted then
-    state:incr("certificates", host.leaf and 1 or -1, 0)
+    progress.add("certificates", host.leaf and 1 or -1)
   end
   return ok, err
 end
@@ -88,9 +91,18 @@ end
 --- Forget the host.
 function _M.drop(hostname)
   if _M.has_certificate(hostname) then
-    state:incr("certificates", -1, 0)
+    progress.add("certificates", -1)
   end
   held:delete(hostname)
+end
+
+--- In the master, when one memory is new and the other is not: count what there is.
+function _M.recount()
+  local count = 0
+  for _, key in ipairs(held:get_keys(0)) do
+    count = count + (not key:find("[|#]") and _M.has_certificate(key) and 1 or 0)
+  end
+  progress.set("certificates", count)
 end
 
 return _M

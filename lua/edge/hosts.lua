@@ -4,8 +4,7 @@ local lrucache = require("resty.lrucache")
 local connection = require("edge.connection")
 local index = require("edge.index")
 local normalise = require("edge.hostname").normalise
-
-local state = ngx.shared.edge_state
+local progress = require("edge.progress")
 
 local now = ngx.now
 local word_of = index.get
@@ -82,9 +81,9 @@ function _M.describe(entry)
   return NAMES[letter], tonumber(generation)
 end
 
---- Whether the whole index has been read since nginx started.
+--- Whether the whole index has been read since there is this memory for it.
 function _M.complete()
-  return state:get("complete") == true
+  return progress.get("complete") == true
 end
 
 --- Put a host into the index that the syncer has not reached yet (only while the index is incomplete).

@@ -2,10 +2,10 @@
 --- What finds no room in the index's own memory stands in the certificates': a setting too small refuses nobody.
 local journal = require("edge.journal")
 local metrics = require("edge.metrics")
+local progress = require("edge.progress")
 
 local index = ngx.shared.edge_index
 local spill = ngx.shared.edge_held
-local state = ngx.shared.edge_state
 
 local _M = {}
 
@@ -18,7 +18,7 @@ end
 --- Keep the number of hosts that are no tombstones.
 local function recount(before, after)
   if is_live(before) ~= is_live(after) then
-    state:incr("hosts", is_live(after) and 1 or -1, 0)
+    progress.add("hosts", is_live(after) and 1 or -1)
   end
 end
 
@@ -29,7 +29,7 @@ end
 
 --- How many hostnames stand in the certificates' memory, for want of room.
 function _M.spilled()
-  return state:get("spilled") or 0
+  return progress.get("spilled") or 0
 end
 
 --- Write with `method` (`safe_add`, `safe_set`: nothing is driven out) where there is room; nil and why without.
@@ -40,7 +40,7 @@ local function write(method, name, word)
   end
   ok, err = spill[method](spill, "w|" .. name, word)
   if ok then
-    state:incr("spilled", 1, 0)
+    progress.add("spilled", 1)
   else
     metrics.count("edge_memory_full_total")
   end
@@ -102,19 +102,35 @@ function _M.delete(name)
   index:delete(name)
   if spill:get("w|" .. name) then
     spill:delete("w|" .. name)
-    state:incr("spilled", -1)
+    progress.add("spilled", -1)
   end
+end
+
+--- Hostnames beside the certificates.
+local function spilled_names()
+  local names = {}
+  for _, key in ipairs(spill:get_keys(0)) do
+    names[#names + 1] = key:match("^w|(.*)$")
+  end
+  return names
 end
 
 --- Every hostname there is. Holds the lock of shared memory meanwhile (20 ms for 100,000): for rare moments.
 function _M.names()
-  local names = index:get_keys(0)
-  if _M.spilled() > 0 then
-    for _, key in ipairs(spill:get_keys(0)) do
-      names[#names + 1] = key:match("^w|(.*)$")
-    end
+  local names = _M.spilled() > 0 and spilled_names() or {}
+  for _, name in ipairs(index:get_keys(0)) do
+    names[#names + 1] = name ~= progress.MARK and name or nil
   end
   return names
+end
+
+--- In the master, when one memory is new and the other is not: count what there is.
+function _M.recount()
+  progress.set("spilled", #spilled_names())
+  progress.set("hosts", 0)
+  for _, name in ipairs(_M.names()) do
+    recount(nil, _M.get(name))
+  end
 end
 
 return _M

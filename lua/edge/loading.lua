@@ -135,12 +135,12 @@ local function load_shared(hostname, rev)
   return flight.host, flight.word
 end
 
---- The host at revision `rev` or newer, from shared memory, else from Redis (and its index word, when it
---- came from there); nil and why when neither has it. Yields only when Redis is asked.
+--- The host at revision `rev` or newer, its index word, and whether shared memory, Redis or an older look had it;
+--- nil and why when neither has it. Yields only when Redis is asked.
 function _M.host(hostname, rev)
   local host = held.get(hostname)
   if host and host.asof >= rev then
-    return host, nil, "memory"
+    return host, host.word, "memory"
   end
   local loaded, word = load_shared(hostname, rev)
   if loaded then

@@ -166,6 +166,7 @@ function _M.judge(hostname, answers_host, answers_certificate, good)
     return nil, "its record cannot be read"
   end
   local host = record(fields)
+  host.word = word
   if fields.cert == "" then
     return host, word
   end

@@ -5,6 +5,7 @@ local held = require("edge.held")
 local index = require("edge.index")
 local journal = require("edge.journal")
 local metrics = require("edge.metrics")
+local progress = require("edge.progress")
 local published = require("edge.published")
 local redis = require("edge.redis")
 local refusals = require("edge.refusals")
@@ -21,9 +22,9 @@ local next_retry = 0
 --- What the index has now: epoch (nil at first), applied revision, number of hosts.
 local function mine()
   return {
-    epoch = state:get("epoch"),
-    applied = state:get("applied") or 0,
-    hosts = state:get("hosts") or 0,
+    epoch = progress.get("epoch"),
+    applied = progress.get("applied") or 0,
+    hosts = progress.get("hosts") or 0,
   }
 end
 
@@ -167,8 +168,9 @@ local function compare(red, look)
   end
   drop_absent(seen)
   index.report(true)
-  state:set("epoch", look.epoch)
-  state:set("applied", math.max(last, look.floor))
+  progress.set("epoch", look.epoch)
+  progress.set("applied", math.max(last, look.floor))
+  progress.set("complete", true)
   return true
 end
 
@@ -177,12 +179,12 @@ local function follow(red, look, have)
   if not last then
     return nil, err
   end
-  state:set("applied", last)
+  progress.set("applied", last)
   if not have.epoch then
-    state:set("epoch", look.epoch)
+    progress.set("epoch", look.epoch)
   end
   if look.complete_epoch == look.epoch then
-    state:set("complete", true)
+    progress.set("complete", true)
   end
   return true
 end

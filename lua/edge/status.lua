@@ -6,6 +6,7 @@ local hosts = require("edge.hosts")
 local index = require("edge.index")
 local journal = require("edge.journal")
 local metrics = require("edge.metrics")
+local progress = require("edge.progress")
 
 local state = ngx.shared.edge_state
 local _M = {}
@@ -29,8 +30,8 @@ function _M.health()
   return answer({
     status = "ok",
     index = hosts.complete() and "complete" or "incomplete",
-    applied = state:get("applied") or 0,
-    epoch = state:get("epoch"),
+    applied = progress.get("applied") or 0,
+    epoch = progress.get("epoch"),
     alarm = state:get("alarm"),
     sync_age_seconds = sync_age(),
     worker = ngx.worker.pid(),
@@ -47,9 +48,9 @@ end
 function _M.metrics()
   local gauges = {
     edge_sync_age_seconds = sync_age(),
-    edge_applied_revision = string.format("%d", state:get("applied") or 0),
-    edge_hosts = state:get("hosts") or 0,
-    edge_certificates_cached = state:get("certificates") or 0,
+    edge_applied_revision = string.format("%d", progress.get("applied") or 0),
+    edge_hosts = progress.get("hosts") or 0,
+    edge_certificates_cached = progress.get("certificates") or 0,
     edge_min_not_after_seconds = string.format("%d", state:get("min_not_after") or 0),
     edge_refused_publishes = refused_count(),
     edge_index_complete = hosts.complete() and 1 or 0,

@@ -4,6 +4,7 @@ local ffi = require("ffi")
 local heartbeat = require("edge.heartbeat")
 local journal = require("edge.journal")
 local metrics = require("edge.metrics")
+local progress = require("edge.progress")
 local redis = require("edge.redis")
 local refusals = require("edge.refusals")
 local replica = require("edge.replica")
@@ -54,7 +55,7 @@ end
 --- Whether a message tells of a revision that was applied with an earlier one.
 local function is_old(message)
   local revision = type(message) == "table" and tonumber(message[3])
-  return revision ~= nil and revision <= (state:get("applied") or 0)
+  return revision ~= nil and revision <= (progress.get("applied") or 0)
 end
 
 --- Wait for news or the next poll; nil and the error when the connection is gone.

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -168,6 +169,22 @@ def test_while_the_index_is_incomplete_the_certificate_hook_decides(edges):
     assert edge.get(A).status == 200
 
 
+def test_more_live_hosts_than_may_be_asked_for_wait_for_the_index(edges):
+    edge = edges.make(start=False, workers="1")
+    leaf = edge.publisher.authority.leaf("*.early.test")
+    names = [f"n{number}.early.test" for number in range(120)]
+    for name in names:
+        edge.publisher.publish(name, leaf=leaf)
+    edge.redis.rename("vh:hosts", "elsewhere")
+    edge.redis.set("vh:hosts", "unreadable")
+    edge.start()
+    with ThreadPoolExecutor(len(names)) as pool:
+        shown = [pool.submit(edge.serves, name) for name in names]
+        eventually(lambda: sum(one.done() for one in shown) >= 50)
+        edge.redis.rename("elsewhere", "vh:hosts")
+        assert {one.result() for one in shown} == {leaf.sha256}
+
+
 def test_200_at_once_for_one_cold_host_cost_one_read(edges):
     from tests.bench.client import run
 
@@ -324,5 +341,5 @@ def test_four_workers_all_serve_a_new_certificate_and_parse_it_once_each(edges):
 
     parses = len(hosts) * len(workers) * revisions
     eventually(lambda: loads() == parses)
-    assert edge.metric('edge_handshakes_total{result="served"}') == 5 * parses
+    eventually(lambda: edge.metric('edge_handshakes_total{result="served"}') == 5 * parses)
     assert edge.metric('edge_certificate_loads_total{source="redis"}') == 0

@@ -25,6 +25,18 @@ describe("judge", function()
     { "an empty Redis is waited out", look({ epoch = "nil" }), mine, "wait", "empty" },
     { "an unreadable feed is waited out", look({ changes = "nil" }), mine, "wait", "unreadable" },
     { "the first look is followed", look(), { applied = 0, hosts = 0 }, "follow" },
+    {
+      "hosts that outlived our progress are compared with a complete one",
+      look({ changes = { { name = "a", rev = 1 } } }),
+      { applied = 0, hosts = 2 },
+      "compare",
+    },
+    {
+      "and kept while that is not complete",
+      look({ changes = { { name = "a", rev = 1 } }, complete_epoch = "nil" }),
+      { applied = 0, hosts = 2 },
+      "follow",
+    },
     { "our own data set is followed", look(), mine, "follow" },
     { "an old dump is waited out", look({ rev = 9 }), mine, "wait", "rewound" },
     { "below the floor, the whole is compared", look({ rev = 30, floor = 20 }), mine, "compare" },
