@@ -5,42 +5,16 @@ local held = require("edge.held")
 local journal = require("edge.journal")
 local metrics = require("edge.metrics")
 local published = require("edge.published")
-local redis = require("edge.redis")
+local reading = require("edge.reading")
 
 local state = ngx.shared.edge_state
 
 local _M = {}
 
-local LONGEST_WAIT = 0.5
+local LONGEST = 0.5
+local LOOK_EVERY = 0.002
 local FAILURE_KEPT = 1
-local OPEN_AFTER = 3
-local OPEN_FOR = 0.5
-local target, timeout_ms
-local under_way = {}
-local failures, closed_until = 0, 0
-
---- `redis_target` is what certificates are read from.
-function _M.setup(redis_target, redis_timeout_ms)
-  target, timeout_ms = redis_target, math.min(redis_timeout_ms, 450)
-end
-
---- Ask Redis unless it failed three times in a row a moment ago.
-local function ask(hostname)
-  if ngx.now() < closed_until then
-    return nil, "redis is away"
-  end
-  local answers, err = redis.once(target, timeout_ms, { published.commands(hostname) })
-  if answers then
-    failures = 0
-    return answers
-  end
-  metrics.count("edge_redis_errors_total")
-  failures = failures + 1
-  if failures >= OPEN_AFTER then
-    closed_until = ngx.now() + OPEN_FOR * (1 + math.random())
-  end
-  return nil, err
-end
+local flights = {}
 
 local function keep(hostname, host)
   local ok, err = held.put(hostname, host)
@@ -50,15 +24,21 @@ local function keep(hostname, host)
   end
 end
 
---- Read, judge and keep one host: the host and its index word; nil and why.
-local function fetch(hostname)
-  local answers, err = ask(hostname)
+--- Read, judge and keep one host: the host and its index word; nil and why. What is older than what is held (Redis came
+--- back on an old dump) replaces nothing.
+local function fetch(hostname, deadline)
+  local answers, err = reading.ask({ published.commands(hostname) }, deadline)
   if not answers then
     return nil, err
   end
-  local host, word, refused = published.judge(hostname, answers[1], answers[2], held.get(hostname))
+  local good = held.get(hostname)
+  local host, word, refused = published.judge(hostname, answers[1], answers[2], good)
   if not host then
     return nil, word
+  end
+  if good and good.asof > host.asof then
+    published.release(host)
+    return good, good.word
   end
   if refused and not host.leaf then
     return nil, refused
@@ -68,11 +48,11 @@ local function fetch(hostname)
 end
 
 --- One attempt more where a publish came between the two reads.
-local function fetch_settled(hostname)
-  local host, word = fetch(hostname)
+local function fetch_settled(hostname, deadline)
+  local host, word = fetch(hostname, deadline)
   if not host and word == "record and certificate are of different publishes" then
     ngx.sleep(0.01)
-    host, word = fetch(hostname)
+    host, word = fetch(hostname, deadline)
   end
   return host, word
 end
@@ -83,71 +63,89 @@ local function held_since(hostname, rev)
   return host and host.asof >= rev and host or nil
 end
 
---- Another worker is loading this host: wait for what it puts into shared memory.
-local function wait_for_other(hostname, rev)
-  local deadline = ngx.now() + LONGEST_WAIT
-  while ngx.now() < deadline and state:get("load|" .. hostname) do
-    ngx.sleep(0.002)
-  end
-  return held_since(hostname, rev)
-end
-
-local function load_alone(hostname, rev)
-  local failed = state:get("bad|" .. hostname)
-  if failed then
-    return nil, failed
-  end
-  local is_first = state:safe_add("load|" .. hostname, true, LONGEST_WAIT * 2)
+--- Ask Redis, for all workers; what cannot be had is not asked for again within a second.
+local function load_first(hostname, rev, deadline)
   -- (1) even the first may come after somebody who has finished since it looked
-  local host = (is_first and held_since or wait_for_other)(hostname, rev)
-  if host and not is_first then
-    return host
-  end
-  local word
+  local host, word = held_since(hostname, rev), nil
   if not host then
-    host, word = fetch_settled(hostname)
+    host, word = fetch_settled(hostname, deadline)
   end
-  state:delete("load|" .. hostname)
-  if not host then
-    state:safe_set("bad|" .. hostname, word, FAILURE_KEPT)
+  if not host or host.asof < rev then
+    state:safe_set("bad|" .. hostname, host and "Redis has an older revision" or word, FAILURE_KEPT)
   end
-  return host, word
+  return host, word or host.word
 end
 
---- Load with one attempt per worker: those who come meanwhile share its result.
-local function load_shared(hostname, rev)
-  local flight = under_way[hostname]
-  if flight then
-    flight.waiting = flight.waiting + 1
-    flight.done:wait(LONGEST_WAIT)
-    return flight.host, flight.word or "still loading"
+--- Load unless another worker does: then wait for what it puts into shared memory, or for why it could not.
+local function load(hostname, rev, deadline)
+  repeat
+    local failed = state:get("bad|" .. hostname)
+    local host = held_since(hostname, rev)
+    if failed or host then
+      return host, host and host.word or failed
+    end
+    local is_first, err = state:safe_add("load|" .. hostname, true, LONGEST * 2)
+    if is_first or err ~= "exists" then
+      local word
+      host, word = load_first(hostname, rev, deadline)
+      state:delete("load|" .. hostname)
+      return host, word
+    end
+    ngx.sleep(LOOK_EVERY)
+  until ngx.now() >= deadline
+  return nil, "still loading"
+end
+
+--- A timer's work, also in a worker that is about to end: handshakes under way still want it.
+local function fly(_, flight, hostname)
+  local ok, host, word = pcall(load, hostname, flight.rev, flight.deadline)
+  if flights[hostname] == flight then
+    flights[hostname] = nil
   end
-  flight = { done = semaphore.new(), waiting = 0 }
-  under_way[hostname] = flight
-  local ok, host, word = pcall(load_alone, hostname, rev)
-  under_way[hostname] = nil
+  flight.host, flight.word = ok and host or nil, ok and word or tostring(host)
+  flight.done:post(flight.waiting)
+end
+
+--- Begin to load a host. Not in the visitor's own coroutine, which ends with his connection.
+local function take_off(hostname, rev)
+  local deadline = ngx.now() + LONGEST
+  local flight = { rev = rev, deadline = deadline, waiting = 0, done = semaphore.new() }
+  local ok, err = ngx.timer.at(0, fly, flight, hostname)
   if ok then
-    flight.host, flight.word = host, word
+    flights[hostname] = flight
   else
-    flight.word = tostring(host)
+    flight.word = err
   end
-  flight.done:post(flight.waiting + 1)
-  return flight.host, flight.word
+  return flight
 end
 
---- The host at revision `rev` or newer, its index word, and whether shared memory, Redis or an older look had it;
---- nil and why when neither has it. Yields only when Redis is asked.
+--- Load with one attempt per worker: those who come meanwhile, and want nothing newer, share its result.
+local function load_shared(hostname, rev)
+  local flight = flights[hostname]
+  if not flight or flight.rev < rev or ngx.now() >= flight.deadline then
+    flight = take_off(hostname, rev)
+  end
+  if not flight.word then
+    flight.waiting = flight.waiting + 1
+    flight.done:wait(math.max(0, flight.deadline - ngx.now()))
+  end
+  return flight.host, flight.word or "still loading"
+end
+
+--- The host at revision `rev` or newer, its index word, and whether shared memory or Redis had it; an older one with
+--- `stale` when that cannot be had within half a second; nil and why when there is none. Yields only to ask Redis.
 function _M.host(hostname, rev)
-  local host = held.get(hostname)
-  if host and host.asof >= rev then
+  local host = held_since(hostname, rev)
+  if host then
     return host, host.word, "memory"
   end
   local loaded, word = load_shared(hostname, rev)
-  if loaded then
+  if loaded and loaded.asof >= rev then
     return loaded, word, "redis"
   end
+  host = loaded or held.get(hostname)
   if host then
-    return host, nil, "stale"
+    return host, host.word, "stale"
   end
   return nil, word
 end

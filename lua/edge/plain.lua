@@ -1,17 +1,18 @@
 --- Port 80: ACME challenges for every known host (RFC 8555 §8.3), a redirect for live ones, else 404.
+local early = require("edge.early")
 local hosts = require("edge.hosts")
 local journal = require("edge.journal")
 local metrics = require("edge.metrics")
+local reading = require("edge.reading")
 local redis = require("edge.redis")
 
 local _M = {}
 
-local target, timeout_ms, port_suffix
+local port_suffix
 local LONGEST_ANSWER = 512
 
 --- `public_port` is the port of https URLs that browsers see.
-function _M.setup(redis_target, redis_timeout_ms, public_port)
-  target, timeout_ms = redis_target, redis_timeout_ms
+function _M.setup(public_port)
   port_suffix = public_port == 443 and "" or ":" .. public_port
 end
 
@@ -22,10 +23,10 @@ end
 
 --- Whether Redis knows the host as anything but deleted; asked only while the index is not complete.
 local function known_early(name)
-  if hosts.complete() then
+  if hosts.complete() or not early.may_ask() then
     return false
   end
-  local answers = redis.once(target, timeout_ms, { { "hget", "vh:host:" .. name, "state" } })
+  local answers = reading.ask({ { "hget", "vh:host:" .. name, "state" } })
   local state = answers and redis.text(answers[1])
   return state ~= nil and state ~= "deleted"
 end
@@ -54,12 +55,12 @@ function _M.challenge()
     return not_found("unknown_host")
   end
   local key = "vh:challenge:" .. name .. ":" .. token
-  local answers, err = redis.once(target, timeout_ms, { { "get", key } })
+  local answers, err = reading.ask({ { "get", key } })
   if not answers then
-    metrics.count("edge_redis_errors_total")
     journal.change(ngx.ERR, "challenges cannot be read", err)
     return ngx.exit(503)
   end
+  journal.change(ngx.ERR, "challenges cannot be read", nil)
   local text = redis.text(answers[1])
   if not text or #text > LONGEST_ANSWER or text:find("[^%w._-]") then
     return not_found("absent")

@@ -118,7 +118,13 @@ local function authenticate(red, target)
   return true
 end
 
+--- Milliseconds until `deadline`, at least one.
+local function left(deadline)
+  return math.max(1, (deadline - ngx.now()) * 1000)
+end
+
 local function open(target, where, timeout_ms, pool)
+  local deadline = ngx.now() + timeout_ms / 1000
   local red, err = client:new()
   if not red then
     return nil, err
@@ -134,6 +140,7 @@ local function open(target, where, timeout_ms, pool)
     return nil, "connect: " .. tostring(err)
   end
   if red:get_reused_times() == 0 then
+    red:set_timeout(left(deadline))
     ok, err = authenticate(red, target)
     if not ok then
       red:close()
@@ -156,31 +163,39 @@ local function ask_sentinel(sentinel, target, timeout_ms)
   return { host = answer[1], port = tonumber(answer[2]) }
 end
 
---- The address of the master, from the first sentinel that knows it; that one is asked first next time.
-local function locate(target, timeout_ms)
+--- The address of the master, from the first sentinel that knows it; that one is asked first next time, who does
+--- not is asked last. Each has half of the time that is left.
+local function locate(target, deadline)
   local last
-  for position, sentinel in ipairs(target.sentinels) do
-    local where, err = ask_sentinel(sentinel, target, timeout_ms)
+  for _ = 1, #target.sentinels do
+    local sentinel = target.sentinels[1]
+    local where, err = ask_sentinel(sentinel, target, left(deadline) / 2)
     if where then
-      table.remove(target.sentinels, position)
-      table.insert(target.sentinels, 1, sentinel)
       return where
     end
+    table.insert(target.sentinels, table.remove(target.sentinels, 1))
     last = err
   end
   return nil, "sentinels: " .. tostring(last)
 end
 
---- A ready client, or nil and why not. `timeout_ms` bounds each step.
+--- A ready client, or nil and why not. `timeout_ms` bounds finding and connecting together, and then each answer.
 function _M.connect(target, timeout_ms)
-  if not target.sentinels then
-    return open(target, target, timeout_ms, target.pool)
+  local deadline, where, pool = ngx.now() + timeout_ms / 1000, target, target.pool
+  if target.sentinels then
+    local err
+    where, err = locate(target, deadline)
+    if not where then
+      return nil, err
+    end
+    local user = target.user or ""
+    pool = table.concat({ where.host, where.port, target.database, user }, ":")
   end
-  local where, err = locate(target, timeout_ms)
-  if not where then
-    return nil, err
+  local red, err = open(target, where, left(deadline), pool)
+  if red then
+    red:set_timeout(timeout_ms)
   end
-  return open(target, where, timeout_ms, where.host .. ":" .. where.port .. ":" .. target.database)
+  return red, err
 end
 
 --- Give a client back for reuse after success; after any error, `close` it instead.
@@ -198,12 +213,14 @@ function _M.pipeline(red, commands)
   return red:commit_pipeline()
 end
 
---- Connect, run `commands` in one round trip, give the connection back.
+--- Connect, run `commands` in one round trip, give the connection back: all within `timeout_ms`.
 function _M.once(target, timeout_ms, commands)
+  local deadline = ngx.now() + timeout_ms / 1000
   local red, err = _M.connect(target, timeout_ms)
   if not red then
     return nil, err
   end
+  red:set_timeout(left(deadline))
   local answers
   answers, err = _M.pipeline(red, commands)
   if not answers then

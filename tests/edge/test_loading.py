@@ -1,0 +1,121 @@
+"""A host that nobody holds yet: who vanishes, what is older, and a Redis that stands still cost others nothing."""
+
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from OpenSSL import SSL
+
+from tests.bench.client import run
+from tests.edge.conftest import A
+from tests.edge.visitor import eventually, plain
+
+COLD = "cold.acme.test"
+
+
+@pytest.fixture
+def cold(edges):
+    """An edge whose index has many hosts, and which holds none of them."""
+    edge = edges.make(start=False, workers="4", client_timeout="1")
+    for number in range(70):
+        edge.publisher.publish(f"h{number}.acme.test", with_certificate=False)
+    edge.publisher.publish(COLD)
+    edge.start()
+    eventually(lambda: edge.status(f"/hosts/{COLD}").status == 200)
+    yield edge
+    edge.stop()
+
+
+def calls(edge) -> dict[str, int]:
+    """How often each command was run by Redis, without what a look at the feed takes."""
+    stats = edge.redis.info("commandstats")
+    count = {
+        name: stats.get(f"cmdstat_{name}", {"calls": 0})["calls"]
+        for name in ("hmget", "get", "hget")
+    }
+    looks = stats.get("cmdstat_zrange", {"calls": 0})["calls"]
+    return {"hmget": count["hmget"] - looks, "get": count["get"] - 3 * looks, "hget": count["hget"]}
+
+
+def vanish(edge, hostname):
+    """Begin a handshake so late that nginx gives the connection up in the middle of it."""
+    connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
+    connection.set_tlsext_host_name(hostname.encode())
+    connection.set_connect_state()
+    with pytest.raises(SSL.WantReadError):
+        connection.do_handshake()
+    with socket.create_connection(("127.0.0.1", edge.https), timeout=5) as client:
+        time.sleep(0.85)
+        client.sendall(connection.bio_read(65536))
+        client.recv(1)
+
+
+def test_visitors_who_vanish_while_a_host_is_loaded_leave_nothing_behind(cold):
+    cold.redis_process.signal(signal.SIGSTOP)
+    with ThreadPoolExecutor(24) as pool:
+        list(pool.map(lambda _: vanish(cold, COLD), range(24)))
+    cold.redis_process.signal(signal.SIGCONT)
+    cold.settle(cold.publisher.publish(A))
+    time.sleep(1.1)  # (1) so long nobody asks Redis again who has just failed
+    for pid in cold.workers():
+        with cold.alone(pid):
+            assert cold.serves(COLD) == cold.publisher.leaves[COLD].sha256
+
+
+def test_200_at_once_for_a_host_of_a_redis_that_stands_still_cost_one_attempt(cold):
+    before = calls(cold)
+    cold.redis_process.signal(signal.SIGSTOP)
+    outcome = run(cold.https, COLD, count=200, threads=200)
+    assert outcome.failed == 200
+    cold.redis_process.signal(signal.SIGCONT)
+    eventually(lambda: cold.redis.ping())
+    time.sleep(1.2)
+    assert calls(cold)["hmget"] - before["hmget"] <= 2, "its record and its certificate, once"
+    assert cold.serves(COLD) == cold.publisher.leaves[COLD].sha256
+
+
+def test_an_older_certificate_is_served_but_not_taken_for_the_newer_one(cold):
+    keys = f"vh:host:{COLD}", f"vh:cert:{COLD}"
+    newer = [cold.redis.hgetall(key) for key in keys]
+    leaf, revision = cold.publisher.leaves[COLD], int(newer[0]["rev"])
+    older = cold.publisher.authority.leaf(COLD)
+    record = {**newer[0], "rev": revision - 1, "cert": older.sha256}
+    certificate = cold.publisher.certificate_fields(older)
+    for key, values in zip(keys, (record, certificate), strict=True):
+        cold.redis.hset(key, mapping=values)
+    assert cold.serves(COLD) == older.sha256
+    for key, values in zip(keys, newer, strict=True):
+        cold.redis.hset(key, mapping=values)
+    eventually(lambda: cold.serves(COLD) == leaf.sha256)
+    time.sleep(1.1)
+    for pid in cold.workers():
+        with cold.alone(pid):
+            assert cold.serves(COLD) == leaf.sha256
+
+
+def test_challenges_do_not_wait_again_and_again_for_a_redis_that_stands_still(edges):
+    edge = edges.make(workers="1")
+    edge.settle(edge.publisher.publish(A))
+    before, path = calls(edge)["get"], f"/.well-known/acme-challenge/{'t' * 43}"
+    edge.redis_process.signal(signal.SIGSTOP)
+    assert {plain(edge.http, path, A).status for _ in range(12)} == {503}
+    edge.redis_process.signal(signal.SIGCONT)
+    eventually(lambda: plain(edge.http, path, A).status == 404)
+    time.sleep(1.2)
+    assert calls(edge)["get"] - before < 12
+
+
+def test_challenges_for_unknown_names_cost_redis_little_while_the_index_is_incomplete(edges):
+    edge = edges.make(start=False, begin=False, workers="1")
+    edge.publisher.begin(complete=False)
+    edge.start()
+    before, path, began = (
+        calls(edge)["hget"],
+        f"/.well-known/acme-challenge/{'t' * 43}",
+        time.time(),
+    )
+    for number in range(400):
+        assert plain(edge.http, path, f"n{number}.nobody.test").status == 404
+    assert calls(edge)["hget"] - before <= 50 * (2 + int(time.time() - began))
