@@ -5,6 +5,7 @@ local certificates = require("edge.certificates")
 local gate = require("edge.gate")
 local hosts = require("edge.hosts")
 local pages = require("edge.pages")
+local upstream = require("edge.upstream")
 
 local _M = {}
 
@@ -119,6 +120,7 @@ end
 
 --- Modoboa does not answer: say so in the tenant's colours, with 503 and Retry-After.
 function _M.down()
+  upstream.silent("Modoboa")
   local host = record()
   ngx.status = 503
   ngx.header["Retry-After"] = "10"
@@ -128,9 +130,18 @@ end
 
 --- The same for programs.
 function _M.down_json()
+  upstream.silent("Modoboa")
   ngx.status = 503
   ngx.header["Retry-After"] = "10"
   return send("application/json", "{\"detail\":\"Modoboa does not answer, try again\"}", "no-store")
+end
+
+--- A logo that is not in the cache while the control plane does not answer.
+function _M.no_logo()
+  upstream.silent("the control plane")
+  ngx.status = 503
+  ngx.header["Retry-After"] = "10"
+  return send("text/plain", "", "no-store")
 end
 
 _M.gate = gate.run

@@ -8,6 +8,8 @@ local _M = { watched = {} }
 local most_lines = 50
 local waiting = {}
 local said = {}
+local due = {}
+local SELDOM = 60
 
 --- `lines_per_second` bounds what one worker writes.
 function _M.setup(lines_per_second)
@@ -40,6 +42,16 @@ function _M.change(level, topic, text)
   end
   said[topic] = text
   _M.write(level, topic, ": ", text or "well again")
+end
+
+--- Whether a minute has passed since this was last true for `topic`: for lines about what goes on and on.
+function _M.is_due(topic)
+  local now = ngx.now()
+  if now < (due[topic] or 0) then
+    return false
+  end
+  due[topic] = now + SELDOM
+  return true
 end
 
 --- What happened to one host: nothing, or at notice while an operator watches that hostname.

@@ -1,0 +1,79 @@
+"""What an operator reads in the logs, and what never stands there."""
+
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.edge.conftest import A
+from tests.edge.visitor import eventually, plain
+
+SECRET = "c0ffee-3f786850e387550fdab836ed7e6dc881"
+LINK = f"/reset/MQ/{SECRET}/"
+REFERRER = {"Referer": f"https://{A}/login/logged?code={SECRET}&state=x"}
+LARGE = f"Content-Length: 99999999\r\nReferer: {REFERRER['Referer']}"
+
+
+def logs(edge):
+    """Everything that nginx has written, after its timers had time to."""
+    time.sleep(1.2)
+    return "".join(file.read_text(errors="replace") for file in edge.directory.glob("logs/*"))
+
+
+@pytest.mark.parametrize("upstream", ["http://127.0.0.1:1", "uwsgi://unix:/nowhere/socket"])
+def test_a_link_for_a_new_password_and_a_login_code_are_in_no_log(edges, upstream):
+    edge = edges.make(start=False, upstream=upstream, client_requests="1", client_limits="on")
+    edge.env |= {"CONTROL_URL": "http://127.0.0.1:1", "EDGE_LOG_LEVEL": "info"}
+    edge.start()
+    edge.settle(edge.publisher.publish(A))
+    media = edge.directory.parent / "modoboa" / "media"
+    (media / "loop").symlink_to("loop")
+    for path in (LINK, f"/api/v2/x?code={SECRET}", "/_edge/logos/" + "ab" * 32 + ".png"):
+        assert edge.get(A, path, headers=REFERRER).status == 503
+    edge.get(A, "/media/loop", headers=REFERRER)
+    plain(edge.http, LINK, A, **REFERRER)
+    with edge.visit(A) as visit:
+        visit.send(f"POST {LINK} HTTP/1.1\r\nHost: {A}\r\n{LARGE}\r\n\r\n".encode())
+        assert b" 413 " in visit.connection.recv(100)
+    with socket.create_connection(("127.0.0.1", edge.http)) as connection:
+        connection.sendall(f"POST {LINK} HTTP/1.1\r\nHost: {A}\r\n{LARGE}\r\n\r\n".encode())
+        assert b" 413 " in connection.recv(100)
+    with edge.visit(A) as visit:
+        assert {visit.get(LINK, A, headers=REFERRER).status for _ in range(30)} >= {429}
+    with edge.visit(A) as visit:
+        assert visit.get("//reset/./MQ/" + SECRET, "nobody.test").status in (404, 429)
+    text = logs(edge)
+    assert '"GET /reset/... HTTP/1.1"' in text
+    assert SECRET not in text
+    assert edge.exits() == 0
+
+
+def test_who_does_not_answer_and_why_stands_in_the_log_once_a_minute(edges):
+    edge = edges.make(start=False, upstream="uwsgi://unix:/nowhere/socket", workers="1")
+    edge.env["CONTROL_URL"] = "http://127.0.0.1:1"
+    edge.start()
+    edge.settle(edge.publisher.publish(A))
+    for _ in range(3):
+        assert edge.get(A, "/api/v2/x").status == 503
+        assert edge.get(A, "/accounts/login/").status == 503
+        assert edge.get(A, "/_edge/logos/" + "ab" * 32 + ".png").status == 503
+    modoboa = "Modoboa does not answer at unix:/nowhere/socket: no such file or directory"
+    control = "the control plane does not answer at 127.0.0.1:1: connection refused"
+    eventually(lambda: modoboa in edge.log() and control in edge.log())
+    assert edge.log().count("does not answer") == 2
+
+
+def test_after_a_rotation_the_logs_go_on_in_new_files(edges):
+    edge = edges.make()
+    edge.settle(edge.publisher.publish(A))
+    rules = (Path(__file__).parents[2] / "deploy" / "logrotate" / "modoboa-edge").read_text()
+    command = rules.partition("postrotate\n")[2].partition("endscript")[0]
+    installed, access = "/var/lib/modoboa-edge-nginx", edge.directory / "logs" / "access.log"
+    assert f"{installed}/logs/*.log {{" in rules
+    access.rename(access.with_suffix(".1"))
+    subprocess.run(["sh", "-ec", command.replace(installed, str(edge.directory))], check=True)
+    eventually(access.exists)
+    assert edge.get(A, "/config.json").status == 200
+    eventually(lambda: "/config.json" in access.read_text())
