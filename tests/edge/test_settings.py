@@ -14,12 +14,12 @@ WRONG = {
     "EDGE_LOG_LEVEL": ["loud"],
     "EDGE_ID": ["two words", "a/b"],
     "EDGE_REDIS_URL": ["http://x", "rediss://x:1/0", "redis://h:1/mail", "localhost:6379"],
-    "EDGE_UPSTREAM": ["127.0.0.1:8000", "fastcgi://x:1", "http://h"],
+    "EDGE_UPSTREAM": ["127.0.0.1:8000", "fastcgi://x:1", "http://h", "http://127.0.0.1:70000"],
     "EDGE_LISTEN": ["localhost", "::1", "127.0.0.1,127.0.0.2"],
     "PRIMARY_HOSTNAME": ["Mail.acme.test", "mail", "https://x.test"],
     "EDGE_CACHED_HOSTS": ["1", "many"],
     "EDGE_MODOBOA_ROOT": ["relative/path", "/a b", '/a"b'],
-    "CONTROL_URL": ["127.0.0.1:1", "http://h/api"],
+    "CONTROL_URL": ["127.0.0.1:1", "http://h/api", "http://[::1", "http://127.0.0.1:70000"],
 }
 
 
@@ -27,6 +27,15 @@ WRONG = {
 def test_a_wrong_value_is_refused_by_name(name, value):
     with pytest.raises(NotReady, match=rf"{name} (must|cannot)"):
         deployed.check({name: value})
+
+
+@pytest.mark.parametrize("name", ["CONTROL_URL", "EDGE_UPSTREAM"])
+def test_a_host_that_does_not_resolve_is_named_before_it_stops_nginx(name):
+    with pytest.raises(
+        NotReady, match=rf"{name} names a host that does not resolve.*: nobody.invalid$"
+    ):
+        deployed.check({name: "http://nobody.invalid:8000"})
+    deployed.check({name: "http://localhost:8000"})
 
 
 def test_every_fault_is_told_at_once():
