@@ -17,7 +17,7 @@ local metrics = require("edge.metrics")
 local plain = require("edge.plain")
 local progress = require("edge.progress")
 local reading = require("edge.reading")
-local redis = require("edge.redis")
+local redis_url = require("edge.redis_url")
 local sealing = require("edge.sealing")
 local syncer = require("edge.syncer")
 require("edge.gate")
@@ -30,9 +30,9 @@ local REFRESH_EVERY = 1
 --- In the master: read `<prefix>/edge.env`, refuse what is wrong, prepare every module.
 function _M.setup(prefix)
   local values = settings.load(prefix)
-  local target = redis.parse(values.EDGE_REDIS_URL)
+  local target = redis_url.parse(values.EDGE_REDIS_URL)
   local primary = values.EDGE_HEARTBEAT_REDIS_URL
-  local beat_target = redis.parse(primary ~= "" and primary or values.EDGE_REDIS_URL)
+  local beat_target = redis_url.parse(primary ~= "" and primary or values.EDGE_REDIS_URL)
   target.pool, beat_target.pool = "edge-read", "edge-beat"
   local timeout = values.EDGE_REDIS_TIMEOUT
   if progress.setup() then

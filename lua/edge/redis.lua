@@ -1,101 +1,13 @@
---- Connections to Redis: address, authentication, database, Sentinel; the only Lua that opens one.
+--- Connections to Redis: TLS, authentication, database, Sentinel; the only Lua that opens one.
 local available, client = pcall(require, "resty.redis")
 if not available then
   client = require("nginx.redis") -- Debian's name for the same library
 end
 
-local unescape = ngx.unescape_uri
-
 local _M = { null = ngx.null }
 
 local POOL_IDLE_MS = 60000
 local POOL_SIZE = 16
-local SENTINEL_PORT = 26379
-
-local function endpoint(text, default_port)
-  local host, port = text:match("^%[(.-)%]:?(%d*)$")
-  if not host then
-    host, port = text:match("^([^:]*):?(%d*)$")
-  end
-  if not host then
-    return nil
-  end
-  host = (host == "" or host == "localhost") and "127.0.0.1" or host
-  return { host = host, port = tonumber(port) or default_port }
-end
-
-local function credentials(target, text)
-  local user, password = text:match("^([^:]*):(.*)$")
-  if password and password ~= "" then
-    target.user = user ~= "" and unescape(user) or nil
-    target.password = unescape(password)
-  end
-end
-
-local function parse_unix(rest)
-  local path, query = rest:match("^([^?]+)%??(.*)$")
-  local target = { socket = path, database = 0 }
-  for name, value in query:gmatch("([^&=]+)=([^&]*)") do
-    if name == "db" then
-      target.database = tonumber(value)
-    elseif name == "username" then
-      target.user = unescape(value)
-    elseif name == "password" then
-      target.password = unescape(value)
-    end
-  end
-  return target.database and path:sub(1, 1) == "/" and target or nil
-end
-
-local function parse_sentinel(target, hosts, path)
-  local service, database = path:match("^([^/]+)/?(%d*)$")
-  if not service then
-    return nil
-  end
-  target.service, target.database, target.sentinels = service, tonumber(database) or 0, {}
-  for item in hosts:gmatch("[^,]+") do
-    target.sentinels[#target.sentinels + 1] = endpoint(item, SENTINEL_PORT)
-  end
-  return #target.sentinels > 0 and target or nil
-end
-
-local function parse_network(scheme, rest)
-  local authority, path = rest:match("^([^/?]+)/?([^?]*)")
-  if not authority then
-    return nil
-  end
-  local target = {}
-  local secret, hosts = authority:match("^(.*)@([^@]*)$")
-  if secret then
-    credentials(target, secret)
-  end
-  if scheme == "redis+sentinel" then
-    return parse_sentinel(target, hosts or authority, path)
-  end
-  local address = endpoint(hosts or authority, 6379)
-  target.host, target.port = address and address.host, address and address.port
-  target.database = path == "" and 0 or tonumber(path)
-  return target.host and target.database and target or nil
-end
-
---- Turn a URL into a target for `connect`; nil and a sentence when it is none of the kinds we open.
-function _M.parse(url)
-  local scheme, rest = url:match("^([a-z+]+)://(.*)$")
-  local target
-  if scheme == "unix" then
-    target = parse_unix(rest)
-  elseif scheme == "redis" or scheme == "redis+sentinel" then
-    target = parse_network(scheme, rest)
-  elseif scheme == "rediss" then
-    return nil, "cannot be rediss://: this Redis client has no TLS; put stunnel in front"
-  end
-  if not target then
-    return nil,
-      "must be redis://[user:password@]host:port/db, unix:///path or "
-        .. "redis+sentinel://h1:p,h2:p/service/db"
-  end
-  return target
-end
 
 local function authenticate(red, target)
   if target.password then
@@ -123,6 +35,30 @@ local function left(deadline)
   return math.max(1, (deadline - ngx.now()) * 1000)
 end
 
+--- Speak TLS on a fresh connection. nginx's own socket does; both client libraries keep it under this name.
+local function encrypt(red, target)
+  local socket = rawget(red, "_sock")
+  if not socket then
+    return nil, "TLS: this Redis client has none"
+  end
+  local ok, err = socket:sslhandshake(false, target.name, true)
+  if not ok then
+    return nil, "TLS: " .. tostring(err)
+  end
+  return true
+end
+
+--- What a connection needs before its first command.
+local function begin(red, target)
+  if target.tls then
+    local ok, err = encrypt(red, target)
+    if not ok then
+      return nil, err
+    end
+  end
+  return authenticate(red, target)
+end
+
 local function open(target, where, timeout_ms, pool)
   local deadline = ngx.now() + timeout_ms / 1000
   local red, err = client:new()
@@ -141,7 +77,7 @@ local function open(target, where, timeout_ms, pool)
   end
   if red:get_reused_times() == 0 then
     red:set_timeout(left(deadline))
-    ok, err = authenticate(red, target)
+    ok, err = begin(red, target)
     if not ok then
       red:close()
       return nil, err
@@ -160,7 +96,8 @@ local function ask_sentinel(sentinel, target, timeout_ms)
   if type(answer) ~= "table" or not answer[2] then
     return nil, "sentinel knows no " .. target.service
   end
-  return { host = answer[1], port = tonumber(answer[2]) }
+  local host = answer[1]:find(":", 1, true) and "[" .. answer[1] .. "]" or answer[1]
+  return { host = host, port = tonumber(answer[2]) }
 end
 
 --- The address of the master, from the first sentinel that knows it; that one is asked first next time, who does

@@ -49,7 +49,7 @@ local function redis(_, value)
   if value == "" then
     return value
   end
-  local target, err = require("edge.redis").parse(value)
+  local target, err = require("edge.redis_url").parse(value)
   return target and value, err
 end
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import redis
 
@@ -11,12 +12,12 @@ from deploy.process import Process, free_port, listening, wait_until
 
 
 class Watched:
-    """Redis `edge` under Sentinel; `url` is what an edge is given."""
+    """Redis `edge` under Sentinel, with a `password` where one is given; `url` is what an edge is given."""
 
-    def __init__(self, directory: Path, authentication: tuple[str, str] | None = None) -> None:
+    def __init__(self, directory: Path, password: str = "") -> None:
         self.ports = [free_port() for _ in range(3)]
         self.sentinels = [free_port() for _ in range(3)]
-        self.directory, self.authentication = directory, authentication
+        self.directory, self.password = directory, password
         self.processes: dict[int, Process] = {}
         for port in self.ports:
             self.begin(port)
@@ -34,16 +35,22 @@ class Watched:
     def url(self) -> str:
         """`redis+sentinel://…`."""
         hosts = ",".join(f"127.0.0.1:{port}" for port in self.sentinels)
-        return f"redis+sentinel://{hosts}/edge/0"
+        secret = f":{quote(self.password)}@" if self.password else ""
+        return f"redis+sentinel://{secret}{hosts}/edge/0"
 
     def begin(self, port: int) -> None:
         """Start (again) the Redis on `port`."""
-        folder = self.directory / f"redis-{port}"
-        self.processes[port] = services.redis_server(folder, port).start()
+        process = services.redis_server(self.directory / f"redis-{port}", port)
+        if self.password:
+            secrets = ["--requirepass", self.password, "--masterauth", self.password]
+            process.argv = [*process.argv, *secrets]
+            process.ready = lambda: listening(port)
+        self.processes[port] = process.start()
 
     def client(self, port: int) -> redis.Redis:
         """A client of one Redis or sentinel."""
-        return redis.Redis(port=port, decode_responses=True, socket_timeout=5)
+        password = self.password if port in self.ports else None
+        return redis.Redis(port=port, password=password, decode_responses=True, socket_timeout=5)
 
     def linked(self, primary: int) -> int:
         """How many replicas are in step with this primary."""
@@ -66,6 +73,7 @@ class Watched:
             f"port {port}\nbind 127.0.0.1\ndir {folder}\n"
             f"sentinel monitor edge 127.0.0.1 {self.ports[0]} 2\n"
             "sentinel down-after-milliseconds edge 1000\nsentinel failover-timeout edge 5000\n"
+            + (f"sentinel auth-pass edge {self.password}\n" if self.password else "")
         )
         argv = ["redis-sentinel", str(configuration)]
         process = Process("sentinel", argv, folder / "log", lambda: listening(port))

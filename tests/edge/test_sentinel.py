@@ -1,10 +1,13 @@
-"""An edge that finds its Redis by Sentinel goes on after a failover; users and passwords; unix sockets."""
+"""An edge that finds its Redis by Sentinel goes on after a failover; users and passwords; unix sockets, IPv6, TLS."""
+
+import contextlib
+import socket
 
 import pytest
 import redis
 
 from deploy import services
-from deploy.process import free_port
+from deploy.process import Process, free_port
 from tests.edge import outages
 from tests.edge.conftest import A
 from tests.edge.publisher import Publisher
@@ -14,7 +17,7 @@ from tests.edge.visitor import eventually
 
 @pytest.fixture
 def watched(tmp_path):
-    found = Watched(tmp_path)
+    found = Watched(tmp_path, password="pass:w@rd")
     yield found
     found.end()
 
@@ -67,3 +70,99 @@ def test_a_user_with_a_password_and_a_database_of_its_own(edges, tmp_path, kind)
         assert "pass:w@rd" not in edge.log()
     finally:
         process.kill()
+
+
+@pytest.fixture
+def started():
+    """Start a Process that ends with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(process):
+            stack.callback(process.kill)
+            return process.start()
+
+        yield start
+
+
+def follows(edges, url, client, **settings):
+    """Whether an edge that is given this URL serves what `client` publishes, and sends its heartbeat there."""
+    edge = edges.make(start=False, begin=False, redis_url=url, **settings)
+    publisher = Publisher(client, edge.publisher.keyring, edge.publisher.authority)
+    publisher.begin()
+    revision = publisher.publish(A)
+    edge.start()
+    edge.settle(revision)
+    eventually(lambda: client.hget(f"vh:edge:{edge.env['EDGE_ID']}", "rev") == str(revision))
+    return edge.serves(A) == publisher.leaves[A].sha256
+
+
+@pytest.mark.parametrize("way", ["direct", "sentinel"])
+def test_redis_at_an_ipv6_address(edges, started, tmp_path, way):
+    port, sentinel = free_port(), free_port()
+    process = services.redis_server(tmp_path / "redis", port)
+    process.argv = [*process.argv, "--bind", "127.0.0.1", "::1"]
+    started(process)
+    urls = {
+        "direct": f"redis://[::1]:{port}/0",
+        "sentinel": f"redis+sentinel://[::1]:{sentinel}/edge",
+    }
+    if way == "sentinel":
+        file = tmp_path / "sentinel.conf"
+        file.write_text(f"port {sentinel}\nbind ::1\nsentinel monitor edge ::1 {port} 1\n")
+        argv = ["redis-sentinel", str(file)]
+        ready = lambda: listening6(sentinel)  # noqa: E731
+        started(Process("sentinel", argv, tmp_path / "sentinel.log", ready))
+    assert follows(edges, urls[way], redis.Redis(port=port, decode_responses=True))
+
+
+def listening6(port):
+    """Whether something accepts connections on `port` of ::1."""
+    with contextlib.suppress(OSError), socket.create_connection(("::1", port), timeout=1):
+        return True
+    return False
+
+
+@pytest.fixture
+def encrypted(started, tmp_path):
+    """A Redis that speaks TLS beside plain TCP: its plain client, its TLS port, its files."""
+    port, tls, files = free_port(), free_port(), services.pebble_files(tmp_path / "tls")
+    process = services.redis_server(tmp_path / "redis", port)
+    process.argv = [
+        *process.argv, "--tls-port", str(tls), "--tls-cert-file", str(files.certificate),
+        "--tls-key-file", str(files.key), "--tls-ca-cert-file", str(files.ca),
+        "--tls-auth-clients", "no",
+    ]  # fmt: skip
+    started(process)
+    return redis.Redis(port=port, decode_responses=True), tls, files
+
+
+def test_redis_by_tls(edges, encrypted):
+    client, port, files = encrypted
+    assert follows(
+        edges, f"rediss://localhost:{port}/2", client_of(client, 2), redis_ca=str(files.ca)
+    )
+
+
+def client_of(client, database):
+    """The same Redis, another database."""
+    port = client.connection_pool.connection_kwargs["port"]
+    return redis.Redis(port=port, db=database, decode_responses=True)
+
+
+@pytest.mark.parametrize(
+    ("host", "authority"), [("localhost", "another"), ("127.0.0.1", "its own")]
+)
+def test_by_tls_neither_a_strange_authority_nor_another_name_is_believed(
+    edges, encrypted, tmp_path, host, authority
+):
+    client, port, files = encrypted
+    trusted = files if authority == "its own" else services.pebble_files(tmp_path / "other")
+    edge = edges.make(
+        start=False, begin=False, redis_url=f"rediss://{host}:{port}/0", redis_ca=str(trusted.ca)
+    )
+    publisher = Publisher(client, edge.publisher.keyring, edge.publisher.authority)
+    publisher.begin()
+    publisher.publish(A)
+    edge.start()
+    eventually(lambda: "redis: TLS: " in edge.log())
+    assert edge.refuses(A)
