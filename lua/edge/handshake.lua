@@ -1,9 +1,10 @@
 --- Client hello: refuse who is not live. Certificate: set the pair. Neither yields for a host that is warm.
 local clienthello = require("ngx.ssl.clienthello")
 local ffi = require("ffi")
-local ssl_server_name = require("ngx.ssl").server_name
+local ngx_ssl = require("ngx.ssl")
 
 local certificates = require("edge.certificates")
+local clients = require("edge.clients")
 local connection = require("edge.connection")
 local early = require("edge.early")
 local hosts = require("edge.hosts")
@@ -13,7 +14,9 @@ local metrics = require("edge.metrics")
 local C = ffi.C
 local count = metrics.count
 local exit = ngx.exit
+local client_address = ngx_ssl.raw_client_addr
 local server_name = clienthello.get_client_hello_server_name
+local ssl_server_name = ngx_ssl.server_name
 
 ffi.cdef([[
 int SSL_set_session_id_context(void *ssl, const char *context, unsigned int length);
@@ -27,6 +30,7 @@ local _M = {}
 
 local SERVED = "edge_handshakes_total{result=\"served\"}"
 local REFUSED = {
+  limited = "edge_handshakes_total{result=\"limited\"}",
   no_name = "edge_handshakes_total{result=\"no_name\"}",
   unknown = "edge_handshakes_total{result=\"unknown\"}",
   not_active = "edge_handshakes_total{result=\"not_active\"}",
@@ -36,11 +40,6 @@ local PRE_SHARED_KEY, SUPPORTED_VERSIONS = 41, 43
 local ext_start = ffi.new("const unsigned char *[1]")
 local ext_size = ffi.new("size_t[1]")
 local tickets = 1
-
---- `session_tickets` is how many TLS 1.3 session messages follow a full handshake.
-function _M.setup(session_tickets)
-  tickets = session_tickets
-end
 
 local function refuse(reason, name)
   count(REFUSED[reason])
@@ -83,7 +82,7 @@ local function serve_now(ssl, pair)
 end
 
 --- The client-hello hook (runs on resumed sessions too; must not yield).
-function _M.hello()
+local function hello()
   local sent = server_name()
   if not sent then
     return refuse("no_name")
@@ -103,6 +102,21 @@ function _M.hello()
   if entry.pair and not offers_resumption(ssl) then
     serve_now(ssl, entry.pair)
   end
+end
+
+--- The client-hello hook where clients are limited: one that makes too many is not looked at any further.
+local function limited_hello()
+  local address = client_address()
+  if address and clients.exceeds(address) then
+    return refuse("limited")
+  end
+  return hello()
+end
+
+--- `session_tickets` is how many TLS 1.3 session messages follow a full handshake. Limits cost nothing when off.
+function _M.setup(session_tickets)
+  tickets = session_tickets
+  _M.hello = clients.are_limited() and limited_hello or hello
 end
 
 --- The certificate hook (full handshakes only; yields when Redis must be asked).

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import subprocess
 import time
 
 import pytest
@@ -10,23 +9,11 @@ import redis
 
 from deploy import edge as deployed
 from deploy.process import Process, free_port, listening, wait_until
+from tests.edge import namespaces
 from tests.edge.conftest import A, B, modoboa_root
+from tests.edge.namespaces import ip
 from tests.edge.publisher import Authority, Keyring, Publisher
 from tests.edge.visitor import Refused, Visit, eventually
-
-
-def ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True)
-
-
-def permitted() -> bool:
-    """Whether this machine lets us make network namespaces."""
-    name = f"probe{os.getpid()}"
-    made = subprocess.run(["ip", "netns", "add", name], capture_output=True).returncode == 0
-    if made:
-        made = subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"]).returncode == 0
-        ip("netns", "del", name)
-    return made
 
 
 class Box:
@@ -79,6 +66,7 @@ class Box:
             "EDGE_MODOBOA_ROOT": str(modoboa_root(directory / "modoboa")),
             "EDGE_USER": "root",
             "EDGE_WORKERS": "1",
+            "EDGE_CLIENT_LIMITS": "off",
         }
         deployed.configure(directory / "nginx", env)
         argv = ["nginx", "-p", str(directory / "nginx"), "-c", "nginx.conf", "-g", "daemon off;"]
@@ -106,8 +94,7 @@ class Box:
 
 @pytest.fixture
 def boxes(tmp_path):
-    if not permitted():
-        pytest.skip("this machine does not permit network namespaces")
+    namespaces.demand()
     port = free_port()
     argv = ["redis-server", "--port", str(port), "--bind", "0.0.0.0", "--protected-mode", "no"]
     argv += ["--dir", str(tmp_path), "--save", ""]
