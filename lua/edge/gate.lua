@@ -65,6 +65,9 @@ function _M.run(again)
   if not again then
     count(OK)
   end
+  if journal.watching then
+    journal.about(entry.name, "request let in: revision ", entry.rev)
+  end
   return entry, record
 end
 

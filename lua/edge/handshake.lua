@@ -73,11 +73,19 @@ local function offers_resumption(ssl)
   return C.SSL_client_hello_get0_session_id(ssl, ext_start) > 0
 end
 
+local function served(entry, pair)
+  count(SERVED)
+  if journal.watching then
+    local name, rev = entry.name, entry.rev
+    journal.about(name, "handshake served: revision ", rev, ", certificate ", pair.sha256)
+  end
+end
+
 --- A warm host's full handshake gets its pair right here, and the certificate hook is left out: 15 µs less.
-local function serve_now(ssl, pair)
-  if certificates.use(ssl, pair) then
+local function serve_now(ssl, entry)
+  if certificates.use(ssl, entry.pair) then
     C.SSL_set_cert_cb(ssl, nil, nil)
-    count(SERVED)
+    served(entry, entry.pair)
   end
 end
 
@@ -100,7 +108,12 @@ local function hello()
   local ssl = connection.ssl()
   bind(ssl, entry.id, entry.session_context)
   if entry.pair and not offers_resumption(ssl) then
-    serve_now(ssl, entry.pair)
+    serve_now(ssl, entry)
+  elseif journal.watching then
+    journal.about(
+      entry.name,
+      "handshake begun: may resume a session, or the certificate is looked for"
+    )
   end
 end
 
@@ -137,7 +150,7 @@ function _M.certificate()
     journal.change(ngx.WARN, "no certificate for " .. entry.name, tostring(err))
     return refuse("no_certificate", entry.name)
   end
-  count(SERVED)
+  served(entry, pair)
 end
 
 return _M

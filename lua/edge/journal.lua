@@ -3,7 +3,7 @@ local metrics = require("edge.metrics")
 
 local state = ngx.shared.edge_state
 
-local _M = { watched = {} }
+local _M = { watched = {}, watching = false }
 
 local most_lines = 50
 local waiting = {}
@@ -54,7 +54,8 @@ function _M.is_due(topic)
   return true
 end
 
---- What happened to one host: nothing, or at notice while an operator watches that hostname.
+--- What happened to one host: nothing, or at notice while an operator watches that hostname. What happens all the
+--- time asks `watching` first: whether any hostname is watched.
 function _M.about(hostname, ...)
   if _M.watched[hostname] then
     _M.write(ngx.NOTICE, "watched ", hostname, ": ", ...)
@@ -83,7 +84,7 @@ function _M.refresh()
       found[hostname] = true
     end
   end
-  _M.watched = found
+  _M.watched, _M.watching = found, next(found) ~= nil
 end
 
 return _M

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.edge.conftest import A
+from tests.edge.conftest import A, B
 from tests.edge.visitor import eventually, plain
 
 SECRET = "c0ffee-3f786850e387550fdab836ed7e6dc881"
@@ -77,3 +77,25 @@ def test_after_a_rotation_the_logs_go_on_in_new_files(edges):
     eventually(access.exists)
     assert edge.get(A, "/config.json").status == 200
     eventually(lambda: "/config.json" in access.read_text())
+
+
+def test_a_watched_host_tells_of_every_handshake_and_request_though_nothing_changes(edges):
+    edge = edges.make(workers="1", log_lines="1000")
+    edge.publisher.publish(B)
+    revision = edge.publisher.publish(A)
+    edge.settle(revision)
+    sha256 = edge.publisher.leaves[A].sha256
+    for host in (A, B):
+        assert edge.get(host).status == 200
+    edge.status(f"/hosts/{A}?seconds=60", "POST")
+    served = f"watched {A}: handshake served: revision {revision}, certificate {sha256}"
+    eventually(lambda: edge.get(A).status == 200 and served in edge.log())
+    with edge.visit(A) as visit:
+        visit.get("/api/", A)
+        session = visit.session
+    with edge.visit(A, session=session) as visit:
+        assert visit.resumed
+    edge.get(B)
+    eventually(lambda: f"watched {A}: handshake begun: may resume a session" in edge.log())
+    assert f"watched {A}: request let in: revision {revision}" in edge.log()
+    assert f"watched {B}" not in edge.log()
