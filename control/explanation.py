@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from sqlalchemy import select
@@ -22,6 +22,13 @@ class Wire(Protocol):
         """Hex SHA-256 of the leaf that is served; ConnectionError in words."""
 
 
+class Status(Protocol):
+    """An edge's status listener."""
+
+    def report(self, url: str, hostname: str) -> Mapping[str, Any]:
+        """What that edge knows of a hostname (docs/edge.md); ConnectionError in words."""
+
+
 @dataclass
 class Explanation:
     """`verdict` is the answer, `findings` say how it was found: (where, what) in order."""
@@ -33,7 +40,12 @@ class Explanation:
 
 
 def explain(
-    plane: Plane, hostname: str, wire: Wire, addresses: Sequence[tuple[str, int]], now: datetime
+    plane: Plane,
+    hostname: str,
+    wire: Wire,
+    status: Status,
+    addresses: Sequence[tuple[str, int]],
+    now: datetime,
 ) -> Explanation:
     """Look everywhere and conclude; raises nothing for what it finds."""
     told = Explanation(hostname)
@@ -43,6 +55,8 @@ def explain(
     told.findings.append(("database", _database(host)))
     stored, edges = _redis(plane, hostname, told)
     behind = _edges(host, edges, epoch, told)
+    for url in plane.settings.edge_status:
+        told.findings.append((url.partition("://")[2], _held(url, hostname, status, now)))
     seen = _wire(hostname, wire, addresses, told)
     error = host.explained(plane.settings.edge_public_addresses) if host else None
     told.verdict, told.served = _verdict(host, error, stored, edges, behind, seen, now)
@@ -100,6 +114,37 @@ def _edges(
         words += ", refused its certificate and keeps the one before" if refused else ""
         told.findings.append((edge.edge, words))
     return behind
+
+
+def _held(url: str, hostname: str, status: Status, now: datetime) -> str:
+    """What one edge has of the hostname: state, revision, certificate and where, and whether it refuses a publish."""
+    try:
+        report = status.report(url, hostname)
+    except ConnectionError as problem:
+        return str(problem)
+    if report["state"] == "unknown":
+        words = ["does not know it"]
+        words += [] if report.get("index_complete") else ["has not read its whole index yet"]
+    else:
+        words = [f"has it {report['state']}", f"revision {report.get('rev')}"]
+        words += _certificate_held(report, now)
+    if report.get("refused"):
+        words.append("refuses what is published now and keeps what it had (its error log says why)")
+    return ", ".join(words)
+
+
+def _certificate_held(report: Mapping[str, Any], now: datetime) -> list[str]:
+    digest, expires = report.get("sha256"), report.get("not_after")
+    if not digest:
+        return ["holds no certificate"]
+    words = [f"certificate {digest[:12]}"]
+    if expires:
+        until = datetime.fromtimestamp(expires, UTC)
+        words.append(f"{'EXPIRED' if until <= now else 'until'} {until:%Y-%m-%d %H:%M} UTC")
+    cached = report.get("cached", {})
+    where = {"shared_memory": "in shared memory", "this_worker": "in the worker that was asked"}
+    places = [name for key, name in where.items() if cached.get(key)]
+    return [*words, " and ".join(places) or "to be read from Redis when it is needed"]
 
 
 def _wire(

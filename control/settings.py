@@ -28,7 +28,6 @@ _ELSEWHERE = frozenset(
         "EDGE_ID",
         "EDGE_PUBLIC_HTTPS_PORT",
         "EDGE_REDIS_URL",
-        "EDGE_STATUS",
         "EDGE_STATUS_PORT",
         "EDGE_UPSTREAM",
         "MODOBOA_PRIMARY",
@@ -59,6 +58,7 @@ class Settings:
     edge_keyring: Path = Path("var/edge.keyring")
     resolver: tuple[str, ...] = ()
     edge_public_addresses: tuple[str, ...] = ()
+    edge_status: tuple[str, ...] = ()
     preflight_port: int = 80
     allow_private_addresses: bool = False
     reserved_hostnames: tuple[str, ...] = ()
@@ -174,6 +174,11 @@ def _url(name: str, text: str, schemes: Sequence[str]) -> str:
     return text
 
 
+def _status_listeners(name: str, text: str) -> tuple[str, ...]:
+    """Base URLs: `http://127.0.0.1:8081`, several with commas."""
+    return tuple(_url(name, url, ("http", "https")).rstrip("/") for url in _names(name, text))
+
+
 def _directory_url(name: str, text: str) -> str:
     """ACME is spoken over https only, except to a CA on this machine (RFC 8555 §6.1)."""
     try:
@@ -207,6 +212,7 @@ _READERS = {
     "EDGE_KEYRING": _path,
     "RESOLVER": _resolvers,
     "EDGE_PUBLIC_ADDRESSES": _addresses,
+    "EDGE_STATUS": _status_listeners,
     "PREFLIGHT_PORT": _port,
     "ALLOW_PRIVATE_ADDRESSES": _switch,
     "RESERVED_HOSTNAMES": _names,

@@ -9,6 +9,7 @@ from datetime import datetime
 from control.adapters.dns_resolver import DnsResolver, PortProbe
 from control.adapters.redis_edge import RedisEdgeStore
 from control.adapters.redis_edge import connect as connect_redis
+from control.adapters.status_listener import HttpStatus
 from control.adapters.wire import Handshakes
 from control.database import Database
 from control.plane import Plane
@@ -56,3 +57,8 @@ def messenger(settings: Settings) -> Messenger:
 def handshakes() -> Handshakes:
     """What looks at the wire for `edgectl explain`."""
     return Handshakes()
+
+
+def status_listeners() -> HttpStatus:
+    """What asks edges for `edgectl explain`."""
+    return HttpStatus()

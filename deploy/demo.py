@@ -46,7 +46,6 @@ def write_environment(stack: Stack) -> Path:
         "CONTROL_TOKEN": stack.control_token,
         "EDGE_HTTPS": f"https://127.0.0.1:{ports.edge_https}",
         "EDGE_HTTP": f"http://127.0.0.1:{ports.edge_http}",
-        "EDGE_STATUS": f"http://127.0.0.1:{ports.edge_status}",
         "CA_BUNDLE": stack.ca_bundle,
         "MODOBOA_PRIMARY": PRIMARY,
         "NGINX_PID": stack.nginx_pid,

@@ -114,6 +114,7 @@ class Stack:
             "EDGE_KEYRING": str(self.keyring),
             "RESOLVER": f"127.0.0.1:{ports.dns}",
             "EDGE_PUBLIC_ADDRESSES": "127.0.0.1",
+            "EDGE_STATUS": f"http://127.0.0.1:{ports.edge_status}",
             "PREFLIGHT_PORT": str(ports.edge_http),
             "ALLOW_PRIVATE_ADDRESSES": "on",
             "PRIMARY_HOSTNAME": PRIMARY,

@@ -11,7 +11,7 @@ from control import explanation, inspection, registry
 from control.cli.connection import as_json, now, plainly, plane, show
 from control.plane import Plane
 from control.ports import PortError
-from control.wiring import handshakes
+from control.wiring import handshakes, status_listeners
 
 
 @click.command("explain")
@@ -25,7 +25,12 @@ def explain_command(hostname: str, edges: tuple[str, ...], as_json: bool) -> Non
     """What a visitor of HOSTNAME gets and why: from database, Redis, each edge and the wire."""
     connected = plane()
     told = explanation.explain(
-        connected, hostname, handshakes(), _addresses(connected, hostname, edges), now()
+        connected,
+        hostname,
+        handshakes(),
+        status_listeners(),
+        _addresses(connected, hostname, edges),
+        now(),
     )
     width = max(len(where) for where, _ in told.findings)
     lines = [f"A visitor of {hostname} gets {told.verdict}."]

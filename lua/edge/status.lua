@@ -39,6 +39,10 @@ function _M.health()
   })
 end
 
+local function is_refused(name)
+  return (" " .. (state:get("refused") or "") .. " "):find(" " .. name .. " ", 1, true) ~= nil
+end
+
 local function refused_count()
   local _, number = (state:get("refused") or ""):gsub("%S+", "")
   return number
@@ -86,6 +90,7 @@ local function report(entry)
     kind = host.kind,
     domains = host.domains,
     held_at_revision = host.asof,
+    refused = is_refused(entry.name),
     cached = { shared_memory = host.asof ~= nil, this_worker = pair ~= nil },
   }
 end
@@ -96,7 +101,12 @@ function _M.host()
   local entry = name and hosts.find(name)
   if not entry then
     ngx.status = 404
-    return answer({ hostname = name, state = "unknown", index_complete = hosts.complete() })
+    return answer({
+      hostname = name,
+      state = "unknown",
+      index_complete = hosts.complete(),
+      refused = name ~= nil and is_refused(name),
+    })
   end
   if ngx.req.get_method() == "POST" then
     return watch(entry.name)

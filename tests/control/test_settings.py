@@ -32,6 +32,7 @@ def test_values_are_typed() -> None:
             "RESOLVER": "127.0.0.1:8053, [2001:db8::1]:53 192.0.2.53",
             "EDGE_PUBLIC_ADDRESSES": "192.0.2.1 2001:db8::2",
             "ALLOW_PRIVATE_ADDRESSES": "on",
+            "EDGE_STATUS": "http://127.0.0.1:8081/, http://10.0.0.2:8081",
             "RESERVED_HOSTNAMES": "www.provider.test,autoconfig.provider.test",
             "WORKER_THREADS": "4",
             "PREFLIGHT": "",
@@ -41,6 +42,7 @@ def test_values_are_typed() -> None:
     assert settings.edge_keyring == Path("/etc/keyring")
     assert settings.resolver == ("127.0.0.1:8053", "[2001:db8::1]:53", "192.0.2.53")
     assert settings.edge_public_addresses == ("192.0.2.1", "2001:db8::2")
+    assert settings.edge_status == ("http://127.0.0.1:8081", "http://10.0.0.2:8081")
     assert settings.allow_private_addresses is True
     assert settings.reserved_hostnames == ("www.provider.test", "autoconfig.provider.test")
     assert settings.worker_threads == 4
@@ -63,6 +65,7 @@ def test_the_port_alone_is_enough() -> None:
         ("ACME_DIRECTORY_URL", "http://ca.example/dir", "must be an https:// URL"),
         ("EDGE_PUBLIC_ADDRESSES", "edge.example", "must list IP addresses"),
         ("RESOLVER", "127.0.0.1:99999", "RESOLVER must be a whole number from 1 to 65535"),
+        ("EDGE_STATUS", "127.0.0.1:8081", "EDGE_STATUS must be a URL of the form http://…"),
         ("CONTROL_BIND", "8480", "CONTROL_BIND must be address:port"),
         ("ACME_EAB_KID", "kid", "ACME_EAB_KID and ACME_EAB_HMAC_KEY belong together"),
     ],

@@ -181,6 +181,8 @@ def test_a_bad_certificate_leaves_the_good_one_in_place_and_heals(both, kind):
     eventually(lambda: A in both.redis.hget("vh:edge:" + both.env["EDGE_ID"], "refused").split())
     assert {both.serves(A) for _ in range(4)} == {leaf}
     assert both.metric("edge_refused_publishes") == 1
+    assert json.loads(both.status(f"/hosts/{A}").body)["refused"] is True
+    assert json.loads(both.status(f"/hosts/{B}").body)["refused"] is False
     assert both.get(A).status == 200
     healed = both.publisher.authority.leaf(A)
     both.publisher.publish(A, leaf=healed)
