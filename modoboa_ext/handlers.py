@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth.signals import user_logged_in
-from django.db import DatabaseError, transaction
+from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 from modoboa.admin import signals as admin_signals
@@ -88,6 +88,7 @@ def host_changed(sender: Any, instance: VirtualHost, **kwargs: Any) -> None:
     if instance.confirmed:
         return
     transaction.on_commit(hosts.recent.forget)
+    transaction.on_commit(people.recent.forget)
     transaction.on_commit(lambda: sync.soon(instance.pk))
 
 
@@ -99,7 +100,7 @@ def login_allowed(sender: Any, user: Any, **kwargs: Any) -> None:
         return
     try:
         allowed = people.may_be_at(user, hosts.of(request))
-    except DatabaseError as error:
+    except people.PeopleUnreadable as error:
         raise forms.ValidationError("Signing in is not possible right now, try again.") from error
     if not allowed:
         raise forms.ValidationError(REFUSAL, code="virtual_host")

@@ -15,7 +15,7 @@ from django.utils.functional import SimpleLazyObject
 
 from modoboa_ext import arrival, hosts, people, replaced
 from modoboa_ext.allowed_hosts import asked
-from modoboa_ext.isolation import REFUSAL, may_carry, may_enter
+from modoboa_ext.isolation import REFUSAL, may_carry
 
 BORN_AT = "virtual_host"
 UNREADABLE = "The virtual hosts cannot be read from the database right now, try again."
@@ -37,7 +37,7 @@ class HostMiddleware:
             request.virtual_host = arrival.host(name, request)
         except DatabaseError:
             asked.reset(token)
-            return HttpResponse(UNREADABLE, status=503, content_type="text/plain")
+            return unreadable()
         try:
             if request.virtual_host.kind not in ("primary", "tenant"):
                 raise DisallowedHost(f"{name!r} is not served here")
@@ -63,6 +63,7 @@ class IsolationMiddleware:
        that user may not be here. A request that never asks costs nothing.
     2. After the view, whoever signed in during it (password, 2FA, FIDO, anything to come) is judged
        again; the new session is bound to this host.
+    3. Where it cannot be known who may be here, the answer is 503: nobody acts, no session ends or begins.
     """
 
     def __init__(self, get_response: Answer) -> None:
@@ -74,15 +75,25 @@ class IsolationMiddleware:
         user = request.user
         request.user = SimpleLazyObject(lambda: judged(request, user))
         response = self.get_response(request)
-        if request.session.modified and SESSION_KEY in request.session:
-            return response if welcome(request, get_user(request)) else refuse(request)
-        return response
+        if not request.session.modified or SESSION_KEY not in request.session:
+            return response
+        try:
+            return response if welcome(request, get_user(request)) else refuse(request, response)
+        except people.PeopleUnreadable:
+            return unreadable()
 
     def process_view(
         self, request: HttpRequest, view: Any, args: Any, kwargs: Any
     ) -> HttpResponse | None:
         """Give way to our own view where Modoboa's knows nothing of hosts."""
-        return replaced.answer(request, view, args, kwargs)
+        try:
+            return replaced.answer(request, view, args, kwargs)
+        except people.PeopleUnreadable:
+            return unreadable()
+
+    def process_exception(self, request: HttpRequest, fault: Exception) -> HttpResponse | None:
+        """A view that asked who may be here, and could not be told, answers nothing else."""
+        return unreadable() if isinstance(fault, people.PeopleUnreadable) else None
 
 
 def judged(request: HttpRequest, user: Any) -> Any:
@@ -96,19 +107,22 @@ def judged(request: HttpRequest, user: Any) -> Any:
 
 
 def welcome(request: HttpRequest, user: Any) -> bool:
-    """Whether `user` may be served at this host with this session; not when it cannot be known."""
+    """Whether `user` may be served at this host with this session; PeopleUnreadable where it cannot be known."""
     host = hosts.of(request)
-    try:
-        person = people.person(user, host)
-    except DatabaseError:
+    if not people.may_be_at(user, host):
         return False
     born_at = request.session.get(BORN_AT)
-    return may_enter(person, host) and may_carry(born_at, person, host, hosts.primary_hostname())
+    return may_carry(born_at, user.is_superuser, host, hosts.primary_hostname())
 
 
-def refuse(request: HttpRequest) -> HttpResponse:
-    """End the session; 403 for a program, the login page for a person."""
+def unreadable() -> HttpResponse:
+    """503, with which Django also saves nothing into the session: a new one does not begin."""
+    return HttpResponse(UNREADABLE, status=503, content_type="text/plain")
+
+
+def refuse(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """End the session; 403 for a script that waits for JSON, the login page for a person."""
     logout(request)
-    if request.path.startswith("/api/") and not request.path.startswith("/api/o/"):
+    if response.headers.get("Content-Type", "").startswith("application/json"):
         return JsonResponse({"detail": REFUSAL, "code": "virtual_host"}, status=403)
     return HttpResponseRedirect(reverse("core:login"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.db import DatabaseError
 from modoboa.lib.signals import get_request
 from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauthlib.oauth2 import AccessDeniedError
@@ -31,14 +30,14 @@ def serves_the_installation(application: Any) -> bool:
 
 
 def may_use(user: Any) -> bool:
-    """Whether `user` may act at the host of the current request; None is a client of its own."""
+    """Whether `user` may act at the host of the current request; None is a client of its own.
+
+    PeopleUnreadable where it cannot be known.
+    """
     request = get_request()
     if user is None or request is None:
         return request is not None
-    try:
-        return people.may_be_at(user, hosts.of(request))
-    except DatabaseError:
-        return False
+    return people.may_be_at(user, hosts.of(request))
 
 
 def is_here_or_no_tenant(name: str) -> bool:

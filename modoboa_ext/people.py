@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 from django.contrib.auth.models import Group
 from django.contrib.contenttypes.models import ContentType
-from django.db import connection
+from django.db import DatabaseError, connection
 from modoboa.admin.models import Domain, Mailbox
 from modoboa.core.models import ObjectAccess, User
 
+from modoboa_ext import hosts
 from modoboa_ext.hosts import Host
 from modoboa_ext.isolation import Person, may_enter
 from modoboa_ext.recollection import Recollection
@@ -33,21 +36,44 @@ SELECT a.object_id FROM {access} a JOIN {link} l ON l.domain_id = a.object_id
 recent: Recollection[tuple[int, str], frozenset[int]] = Recollection(1.0)
 
 
+class PeopleUnreadable(Exception):
+    """Who belongs where cannot be read from the database right now; nobody is let in, nothing ends."""
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """PeopleUnreadable in place of the database's own errors."""
+    try:
+        yield
+    except DatabaseError as fault:
+        raise PeopleUnreadable from fault
+
+
 def person(user: Any, host: Host) -> Person:
-    """What the rule needs to know of a Modoboa user at a host; a DatabaseError where it cannot be read."""
+    """What the rule needs to know of a Modoboa user at a host; PeopleUnreadable where it cannot be read."""
     if user.is_superuser or not user.is_active or not host.is_tenant:
         return Person(user.is_active, superuser=user.is_superuser)
     return Person(active=True, domains=recent.get((user.pk, host.name), domains))
 
 
 def may_be_at(user: Any, host: Host) -> bool:
-    """Whether a Modoboa user may be served at a host; a DatabaseError where it cannot be read."""
+    """Whether a Modoboa user may be served at a host; PeopleUnreadable where it cannot be read.
+
+    One domain of theirs is remembered, and the host's domains at another moment: before somebody is
+    refused because the two do not meet, both are read anew.
+    """
+    who = person(user, host)
+    if may_enter(who, host) or not who.domains:
+        return may_enter(who, host)
+    recent.remember((user.pk, host.name), domains((user.pk, host.name)))
+    with reading():
+        host = hosts.recent.remember(host.name, hosts.read(host.name))
     return may_enter(person(user, host), host)
 
 
 def domains(key: tuple[int, str]) -> frozenset[int]:
     """Of the user with this primary key at the host of this name: a domain of the host that is theirs, or none."""
-    with connection.cursor() as cursor:
+    with reading(), connection.cursor() as cursor:
         cursor.execute(statement(), values(*key))
         return frozenset(row[0] for row in cursor.fetchall())
 

@@ -323,12 +323,15 @@ class SecondFactorElsewhere(Way):
     def first_step(self, host: str) -> Client:
         return signed_in(PRIMARY, self.user)
 
-    def enters(self, host: str) -> bool:
+    def both_steps(self, host: str) -> tuple[Client, Any]:
+        """The browser in which the second step was just made, and its answer."""
         client = carried(self.first_step(host), host)
         TOTPDevice.objects.filter(pk=self.device.pk).update(last_t=-1, throttling_failure_count=0)
         code = f"{totp(self.device.bin_key):06d}"
-        client.post("/accounts/2fa_verify/", {"tfa_code": code}, secure=True)
-        return authorize(client, host) is not None
+        return client, client.post("/accounts/2fa_verify/", {"tfa_code": code}, secure=True)
+
+    def enters(self, host: str) -> bool:
+        return authorize(self.both_steps(host)[0], host) is not None
 
 
 class SecondFactorHere(SecondFactorElsewhere):
@@ -353,17 +356,19 @@ class SecurityKeyElsewhere(Way):
         self.user.webauthn_enabled = True
         self.user.save()
 
-    def enters(self, host: str) -> bool:
+    def both_steps(self, host: str) -> tuple[Client, Any]:
+        """The browser in which the second step was just made, and its answer."""
         client = carried(signed_in(PRIMARY, self.user), host)
         begun = client.post("/accounts/fido/authenticate/begin", secure=True)
         if begun.status_code != 200:
-            return False
+            return client, begun
         name = canonical(host).partition(":")[0]
-        challenge = begun.json()["publicKey"]["challenge"]
-        answer = self.answer(name, challenge)
-        kind = "application/json"
-        client.post("/accounts/fido/authenticate/end", answer, content_type=kind, secure=True)
-        return authorize(client, host) is not None
+        said = self.answer(name, begun.json()["publicKey"]["challenge"])
+        path, kind = "/accounts/fido/authenticate/end", "application/json"
+        return client, client.post(path, said, content_type=kind, secure=True)
+
+    def enters(self, host: str) -> bool:
+        return authorize(self.both_steps(host)[0], host) is not None
 
     def answer(self, name: str, challenge: str) -> dict[str, Any]:
         """What the browser sends for the key's signature (WebAuthn §7.2)."""
