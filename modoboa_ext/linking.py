@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from modoboa.admin.models import Domain
 
@@ -48,8 +49,10 @@ def set_hostname(domain: Domain, text: str | None, actor: Any) -> None:
         raise LinkRefused("Register this installation first: see Virtual hosts")
     name = wanted_name(text)
     hold(domain, {current_name(domain), name} - {None})
-    host = host_called(name) if name else None
-    require_right(actor, name)
+    host, new = host_called(name) if name else (None, False)
+    require_right(actor, domain)
+    if host and not actor.is_superuser:
+        require_own(actor, host, new)
     Link.objects.filter(domain=domain).delete()
     if host:
         Link.objects.create(domain=domain, virtual_host=host)
@@ -61,21 +64,37 @@ def hold(domain: Domain, names: set[str | None]) -> None:
     list(VirtualHost.objects.select_for_update().filter(name__in=names).order_by("pk"))
 
 
-def require_right(actor: Any, name: str | None) -> None:
-    """Super administrators link; resellers where allowed, and only where nobody else's domains are."""
+def require_right(actor: Any, domain: Domain) -> None:
+    """Super administrators link any domain; resellers, where allowed, those they own."""
     if actor.is_superuser:
         return
     if not option("ALLOW_RESELLERS") or actor.role != "Resellers":
         raise LinkRefused("Only a super administrator may set the hostname of a domain")
-    mine = Domain.objects.get_for_admin(actor).values("pk")
-    foreign = Link.objects.filter(virtual_host__name=name).exclude(domain__in=mine)
-    if foreign.exists():
-        raise LinkRefused(f"{name} carries domains of someone else: choose another hostname")
+    if not owned_by(actor).filter(pk=domain.pk).exists():
+        raise LinkRefused(f"{domain.name} belongs to someone else: ask a super administrator")
 
 
-def host_called(name: str) -> VirtualHost:
-    """The virtual host, locked; made when it is new, brought back when it is a tombstone."""
+def require_own(actor: Any, host: VirtualHost, new: bool) -> None:
+    """A reseller makes a new host, or joins one that carries their own domains and nobody else's."""
+    mine = Q(domain__in=owned_by(actor).values("pk"))
+    if host.links.exclude(mine).exists():
+        raise LinkRefused(f"{host.name} carries domains of someone else: choose another hostname")
+    if not new and not host.links.filter(mine).exists():
+        raise LinkRefused(
+            f"{host.name} exists and carries no domain of yours: choose another hostname, "
+            "or ask a super administrator"
+        )
+
+
+def owned_by(actor: Any) -> QuerySet[Domain]:
+    """The domains that a person owns; who merely administers one has access to it, no more."""
+    return Domain.objects.filter(owners__user=actor, owners__is_owner=True)
+
+
+def host_called(name: str) -> tuple[VirtualHost, bool]:
+    """The virtual host, locked, and whether it is new: made now, or brought back from a tombstone."""
     host, made = VirtualHost.objects.select_for_update().get_or_create(name=name)
-    if made or host.deleted_at is not None:
+    new = made or host.deleted_at is not None
+    if new:
         host.change(deleted_at=None, enabled=True, creation=timezone.now(), mirror={})
-    return host
+    return host, new

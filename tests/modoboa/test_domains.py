@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rest_framework.authtoken.models import Token
 
-from modoboa_ext import linking, sync
+from modoboa_ext import sync
 from modoboa_ext.models import Link, VirtualHost
 from tests.modoboa.town import PRIMARY, Town, browser
 
@@ -48,40 +48,6 @@ def test_a_bad_hostname_is_refused_with_a_sentence_and_nothing_is_saved(town, ty
     assert answer.status_code == 400
     assert answer.json() == {"virtual_host": [sentence]}
     assert not town.domains["acme.test"].__class__.objects.filter(name="initech.test").exists()
-
-
-def test_a_reseller_may_not_link_unless_allowed_and_never_to_a_foreign_host(town, settings):
-    client = api(town.people["Resellers"])
-    body = domain("initech.test", virtual_host="mail.initech.test")
-    body |= {"quota": 10, "default_mailbox_quota": 1}
-    refused = post(client, body)
-    assert refused.json() == {
-        "virtual_host": ["Only a super administrator may set the hostname of a domain"]
-    }
-    settings.VIRTUALHOSTS = {**settings.VIRTUALHOSTS, "ALLOW_RESELLERS": True}
-    foreign = post(client, {**body, "virtual_host": "mail.acme.test"})
-    assert foreign.json() == {
-        "virtual_host": ["mail.acme.test carries domains of someone else: choose another hostname"]
-    }
-    assert post(client, body).status_code == 201
-
-
-def test_of_two_resellers_at_the_same_moment_one_gets_the_new_hostname(
-    town: Town, settings, monkeypatch
-) -> None:
-    settings.VIRTUALHOSTS = {**settings.VIRTUALHOSTS, "ALLOW_RESELLERS": True}
-    reseller = town.people["Resellers"]
-    original = linking.host_called
-
-    def called_while_the_other_is_first(name: str) -> VirtualHost:
-        host = original(name)
-        Link.objects.filter(domain=town.domains["acme.test"]).delete()
-        Link.objects.create(domain=town.domains["acme.test"], virtual_host=host)
-        return host
-
-    monkeypatch.setattr(linking, "host_called", called_while_the_other_is_first)
-    with pytest.raises(linking.LinkRefused, match="carries domains of someone else"):
-        linking.set_hostname(town.domains["globex.test"], "mail.shared.test", reseller)
 
 
 def test_saving_a_domain_again_keeps_its_link_and_tells_nobody(town: Town) -> None:

@@ -73,7 +73,8 @@ def test_a_name_that_is_deleted_and_made_again_is_newer_than_before(told, town):
     host.bury(host.creation)
     sync.push_all()
     assert not VirtualHost.objects.filter(name=GLOBEX).exists()
-    again = linking.host_called(GLOBEX)
+    again, new = linking.host_called(GLOBEX)
+    assert new
     assert again.generation >= told.generations[GLOBEX]
     assert sync.push_all() == 0
 
