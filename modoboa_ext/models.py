@@ -159,3 +159,17 @@ class Registration(models.Model):
 
     def __str__(self) -> str:
         return self.key_sha256
+
+
+class Remembered(models.Model):
+    """What is remembered of the control plane, in one row: the last event that was told in the log."""
+
+    last_event = models.BigIntegerField(null=True)
+
+    def __str__(self) -> str:
+        return f"event {self.last_event}"
+
+    @classmethod
+    def load(cls) -> Remembered:
+        """The row; made when it is not there."""
+        return cls.objects.get_or_create(pk=1)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 
@@ -67,3 +68,12 @@ def control_plane(settings) -> Iterator[ControlPlaneInMemory]:
     with ControlPlaneInMemory() as running:
         settings.VIRTUALHOSTS = {**settings.VIRTUALHOSTS, "CONTROL_URL": running.url}
         yield running
+
+
+@pytest.fixture
+def jobs_log(caplog):
+    """What the logger `modoboa.jobs` says."""
+    logging.getLogger("modoboa.jobs").addHandler(caplog.handler)
+    caplog.set_level(logging.INFO, "modoboa.jobs")
+    yield caplog
+    logging.getLogger("modoboa.jobs").removeHandler(caplog.handler)

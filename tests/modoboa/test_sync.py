@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 
 import django_rq
 import pytest
@@ -29,15 +28,6 @@ def told(town: Town, control_plane):
     control_plane.answers["GET", "/events"] = 200, {"items": [], "next": None}
     sync.push_all()
     return control_plane
-
-
-@pytest.fixture
-def jobs_log(caplog):
-    """What the logger `modoboa.jobs` says."""
-    logging.getLogger("modoboa.jobs").addHandler(caplog.handler)
-    caplog.set_level(logging.INFO, "modoboa.jobs")
-    yield caplog
-    logging.getLogger("modoboa.jobs").removeHandler(caplog.handler)
 
 
 def test_a_saved_domain_is_pushed_by_the_queue_after_the_commit(
@@ -145,52 +135,6 @@ def test_a_wrong_token_says_what_to_do(town, control_plane):
     control_plane.answers["GET", "/settings"] = 401, {"message": "unknown token"}
     with pytest.raises(Unauthorised, match="edgectl token create"):
         connect().call("GET", "/settings")
-
-
-def test_certificate_events_are_logged_once_oldest_first(told, jobs_log):
-    jobs.every_minute()
-    event = {"hostname": ACME, "actor": "worker", "detail": {}}
-    told.answers["GET", "/events"] = (
-        200,
-        {
-            "items": [
-                {
-                    **event,
-                    "id": 3,
-                    "kind": "renewal_failed",
-                    "detail": {"reason": "ca_unavailable"},
-                },
-                {**event, "id": 2, "kind": "certificate_issued"},
-                {**event, "id": 1, "kind": "theme_changed"},
-            ]
-        },
-    )
-    from django.core.cache import cache
-
-    from modoboa_ext.journal import LAST_SEEN
-
-    cache.set(LAST_SEEN, 0)
-    jobs_log.clear()
-    jobs.every_minute()
-    jobs.every_minute()
-    assert [record.getMessage() for record in jobs_log.records] == [
-        f"virtual host {ACME}: certificate issued",
-        f"virtual host {ACME}: renewal failed (reason: ca_unavailable)",
-    ]
-
-
-def test_of_more_events_than_a_page_holds_each_is_logged(told, jobs_log):
-    del told.answers["GET", "/events"]
-    event = {"hostname": ACME, "actor": "worker", "kind": "certificate_renewed"}
-    told.events = [{**event, "id": 1, "detail": {}}]
-    jobs.every_minute()
-    jobs_log.clear()
-    told.events += [{**event, "id": id, "detail": {"number": id}} for id in range(2, 1203)]
-    jobs.every_minute()
-    jobs.every_minute()
-    assert [record.getMessage() for record in jobs_log.records] == [
-        f"virtual host {ACME}: certificate renewed (number: {number})" for number in range(2, 1203)
-    ]
 
 
 def test_renewals_that_are_due_are_asked_for(told):
