@@ -107,6 +107,10 @@ class ControlPlane:
             if not after:
                 return items
 
+    def reserved_hostnames(self) -> list[str]:
+        """The names that its operator keeps from everybody."""
+        return self.call("GET", "/settings/reserved_hostnames")["items"]
+
     def part(self, method: str, name: str, part: str, **request: Any) -> Any:
         """A resource below a virtual host: `theme`, `events`, `preflight`, `retry`, `logos/login`, …"""
         return self.call(method, f"{host_path(name)}/{part}", **request)

@@ -9,7 +9,7 @@ from django.utils.dateparse import parse_datetime
 
 from modoboa_ext import journal, mirror, sync
 from modoboa_ext.control_plane import Absent, ControlPlane, ControlPlaneError, Refused, connect
-from modoboa_ext.models import VirtualHost
+from modoboa_ext.models import Remembered, VirtualHost
 
 log = logging.getLogger("modoboa.jobs")
 
@@ -20,13 +20,14 @@ def push(pk: int) -> None:
 
 
 def every_minute() -> None:
-    """Push what is not confirmed, note how every host stands, and log what happened meanwhile."""
+    """Push what is not confirmed, note how every host stands, log what happened, learn what is reserved."""
     sync.drop_orphans()
     sync.push_all()
     try:
         control = connect()
         note_all(control)
         journal.tell(control)
+        note_reserved(control)
     except ControlPlaneError as error:
         log.warning("the virtual hosts' state is not known: %s", error.message)
 
@@ -36,6 +37,15 @@ def note_all(control: ControlPlane) -> None:
     asked_at = timezone.now()
     there = {answer["hostname"]: answer for answer in control.all()}
     mirror.note_all(there, asked_at)
+
+
+def note_reserved(control: ControlPlane) -> None:
+    """Remember the reserved hostnames, so that the domain form refuses them whether or not one can ask."""
+    known = Remembered.load()
+    names = control.reserved_hostnames()
+    if names != known.reserved_hostnames:
+        known.reserved_hostnames = names
+        known.save(update_fields=["reserved_hostnames"])
 
 
 def check_certificate_renewals() -> None:

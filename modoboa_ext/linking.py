@@ -11,7 +11,7 @@ from modoboa.admin.models import Domain
 
 from modoboa_ext import hosts, licence
 from modoboa_ext.hostname import InvalidHostname, parse
-from modoboa_ext.models import Link, VirtualHost
+from modoboa_ext.models import Link, Remembered, VirtualHost
 from modoboa_ext.settings import option
 
 
@@ -23,13 +23,12 @@ def wanted_name(text: str | None) -> str | None:
     """The canonical hostname that was typed, None for none; LinkRefused names the fault."""
     if not text:
         return None
+    if text == hosts.primary_hostname():
+        raise LinkRefused(f"hostname is reserved: {text} is the primary hostname, choose another")
     try:
-        name = parse(text)
+        return parse(text, {*hosts.static_hosts(), *Remembered.load().reserved_hostnames})
     except InvalidHostname as fault:
         raise LinkRefused(str(fault)) from fault
-    if name == hosts.primary_hostname() or name in hosts.static_hosts():
-        raise LinkRefused(f"{name} is this installation's own hostname: choose another one")
-    return name
 
 
 def current_name(domain: Domain) -> str | None:

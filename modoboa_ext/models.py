@@ -162,9 +162,14 @@ class Registration(models.Model):
 
 
 class Remembered(models.Model):
-    """What is remembered of the control plane, in one row: the last event that was told in the log."""
+    """What is remembered of the control plane, in one row.
+
+    `last_event` is the last one that was told in the log, None before the first;
+    `reserved_hostnames` are those that its operator keeps from everybody.
+    """
 
     last_event = models.BigIntegerField(null=True)
+    reserved_hostnames = models.JSONField(default=list)
 
     def __str__(self) -> str:
         return f"event {self.last_event}"

@@ -331,6 +331,12 @@ class SettingsSchema(Schema):
     )
 
 
+class ReservedSchema(Schema):
+    """Names that no virtual host may have, besides `localhost` and the primary hostname."""
+
+    items = fields.List(fields.String())
+
+
 class WebhookSchema(Schema):
     """Where events go."""
 

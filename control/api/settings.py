@@ -9,7 +9,7 @@ from flask_smorest import Blueprint
 
 from control import registry
 from control.api.context import plane, who
-from control.api.schemas import SettingsSchema
+from control.api.schemas import ReservedSchema, SettingsSchema
 
 blueprint = Blueprint("settings", __name__, description="Run-time settings")
 
@@ -28,3 +28,10 @@ class Settings(MethodView):
     def put(self, changes: dict[str, Any]) -> dict[str, Any]:
         """Change some; those left out stay."""
         return registry.configure(plane(), changes, who()).as_dict()
+
+
+@blueprint.route("/settings/reserved_hostnames", methods=["GET"])
+@blueprint.response(200, ReservedSchema)
+def reserved() -> dict[str, Any]:
+    """Which hostnames the operator keeps from everybody (RESERVED_HOSTNAMES); read-only."""
+    return {"items": list(plane().settings.reserved_hostnames)}

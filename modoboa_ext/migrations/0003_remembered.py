@@ -19,6 +19,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("last_event", models.BigIntegerField(null=True)),
+                ("reserved_hostnames", models.JSONField(default=list)),
             ],
         ),
     ]

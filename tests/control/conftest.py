@@ -175,6 +175,7 @@ def house(database: Database, keyring_path: Path) -> House:
         acme_directory_url=authority.directory_url,
         edge_public_addresses=("192.0.2.1",),
         primary_hostname="mail.provider.test",
+        reserved_hostnames=("mail.kept.test",),
         allow_private_addresses=True,
     )
     plane = Plane(

@@ -219,6 +219,7 @@ class TestRefusals:
             ("192.0.2.1", "hostname must not be an IP address: use a name that points to it"),
             ("my_mail.acme.test", "hostname must not contain an underscore: use a hyphen instead"),
             ("localhost", "hostname is reserved: localhost"),
+            ("mail.kept.test", "hostname is reserved: mail.kept.test"),
             ("mail.provider.test", "hostname is reserved: mail.provider.test is the primary hostname, choose another"),
             (".".join(["a" * 63] * 3 + ["a" * 62]), "hostname must have at most 253 characters, this one has 254"),
             ("büro.example", "hostname must be ASCII, internationalized names as their A-label: xn--bro-hoa.example"),
@@ -724,6 +725,10 @@ class TestAround:
     def test_what_is_no_address_of_a_ca_is_refused(self, client: FlaskClient, url: str) -> None:
         answer = client.put("/api/v1/settings", json={"acme_directory_url": url})
         assert (answer.status_code, answer.json["message"][:19]) == (422, "acme_directory_url:")
+
+    def test_the_operators_reserved_hostnames_are_told(self, client: FlaskClient) -> None:
+        answer = client.get("/api/v1/settings/reserved_hostnames")
+        assert answer.json == {"items": ["mail.kept.test"]}
 
     def test_preflight_names_each_check(self, client: FlaskClient) -> None:
         put(client)

@@ -17,6 +17,7 @@ class ControlPlaneInMemory:
     def __init__(self) -> None:
         self.hosts: dict[str, dict[str, Any]] = {}
         self.generations: dict[str, int] = {}
+        self.reserved: list[str] = []
         self.events: list[dict[str, Any]] = []
         self.asked: list[tuple[str, str, Any]] = []
         self.answers: dict[tuple[str, str], tuple[int, Any]] = {}
@@ -43,6 +44,8 @@ class ControlPlaneInMemory:
                 return self.answers[method, path]
             if path == "/events":
                 return 200, self.journal(query)
+            if path == "/settings/reserved_hostnames":
+                return 200, {"items": self.reserved}
             if path == "/virtualhosts":
                 return 200, self.page(query)
             found = re.fullmatch(r"/virtualhosts/([^/]+)", path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rest_framework.authtoken.models import Token
 
-from modoboa_ext import sync
+from modoboa_ext import jobs, sync
 from modoboa_ext.models import Link, VirtualHost
 from tests.modoboa.town import PRIMARY, Town, browser
 
@@ -39,7 +39,7 @@ def test_a_new_domain_with_a_hostname_makes_the_virtual_host(town: Town) -> None
     ("typed", "sentence"),
     [
         ("Mail.Initech.test", "hostname must be lowercase: mail.initech.test"),
-        (PRIMARY, f"{PRIMARY} is this installation's own hostname: choose another one"),
+        (PRIMARY, f"hostname is reserved: {PRIMARY} is the primary hostname, choose another"),
         ("127.0.0.1", "hostname must not be an IP address: use a name that points to it"),
     ],
 )
@@ -96,3 +96,24 @@ def test_nothing_is_lost_while_the_control_plane_is_down(town, control_plane):
     assert sync.push_all() == 2
     control_plane.down = False
     assert sync.push_all() == 0
+
+
+def test_what_the_control_planes_operator_keeps_is_refused_here_too(town, control_plane) -> None:
+    control_plane.reserved = ["mail.kept.test"]
+    jobs.every_minute()
+    control_plane.down = True
+    client = api(town.people["SuperAdmins"])
+    refused = post(client, domain("initech.test", virtual_host="mail.kept.test"))
+    assert refused.status_code == 400
+    assert refused.json() == {"virtual_host": ["hostname is reserved: mail.kept.test"]}
+    assert post(client, domain("initech.test", virtual_host="mail.other.test")).status_code == 201
+    control_plane.down, control_plane.reserved = False, []
+    jobs.every_minute()
+    assert post(client, domain("kept.test", virtual_host="mail.kept.test")).status_code == 201
+
+
+def test_an_address_that_only_the_installation_answers_to_is_reserved(town, settings) -> None:
+    settings.ALLOWED_HOSTS = type(settings.ALLOWED_HOSTS)([PRIMARY, "autoconfig.provider.test"])
+    body = domain("initech.test", virtual_host="autoconfig.provider.test")
+    refused = post(api(town.people["SuperAdmins"]), body)
+    assert refused.json() == {"virtual_host": ["hostname is reserved: autoconfig.provider.test"]}

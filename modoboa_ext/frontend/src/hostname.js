@@ -1,11 +1,13 @@
 // The one spelling of a hostname, judged while somebody types: the verdicts and sentences of the API.
-// What a browser cannot know is left to the API: reserved names and the finer rules of IDNA 2008.
+// What a browser cannot know is left to the API: names the operator reserves and the finer rules of IDNA 2008.
 const LONGEST = 253
 const LONGEST_LABEL = 63
 const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i
 // Python's isspace(): the byte order mark is no space there, the separators U+001C to U+001F and U+0085 are.
 const SPACE = /[^\S\ufeff]|[\x1c-\x1f\x85]/
 const ALWAYS_RESERVED = ['localhost']
+const PRIMARY =
+  'hostname is reserved: %{ name } is the primary hostname, choose another'
 
 // In this order, and the first fault is the one named. Each gives [sentence, values, text to mend].
 const CHECKS = [
@@ -164,7 +166,10 @@ const aLabels = (name) =>
     : ''
 
 // {sentence, values, fix} of the first fault, or null when the text is a canonical hostname.
-export function fault(text) {
+// `primary` is this installation's own hostname, where it is known.
+export function fault(text, primary) {
+  if (primary && text === primary)
+    return { sentence: PRIMARY, values: { name: text } }
   for (const check of CHECKS) {
     const [sentence, values, mendable] = check(text) || []
     if (sentence)
@@ -179,7 +184,7 @@ export function explain(verdict, $gettext) {
 }
 
 // A rule for Vuetify's fields: blank means "no virtual host", which is fine.
-export const hostnameRule = ($gettext) => (text) => {
-  const verdict = text ? fault(text) : null
+export const hostnameRule = ($gettext, primary) => (text) => {
+  const verdict = text ? fault(text, primary) : null
   return verdict ? explain(verdict, $gettext) : true
 }

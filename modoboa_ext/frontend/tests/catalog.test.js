@@ -46,6 +46,7 @@ const singular = new Set([
   colourFault('red'),
   logoFault({ type: 'text/plain' }),
   logoFault({ type: 'image/png', size: 1e9 }),
+  fault('mail.provider.test', 'mail.provider.test').sentence,
   ...vectors.hostnames
     .map(({ input }) => fault(input)?.sentence)
     .filter(Boolean),

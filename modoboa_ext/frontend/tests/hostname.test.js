@@ -35,6 +35,14 @@ describe('a hostname while it is typed', () => {
     expect(left.length).toBeLessThan(hostnames.length / 10)
   })
 
+  it('is not the installation’s own, in the words of the API', () => {
+    const primary = 'mail.provider.test'
+    expect(hostnameRule(fill, primary)(primary)).toBe(
+      'hostname is reserved: mail.provider.test is the primary hostname, choose another'
+    )
+    expect(hostnameRule(fill, primary)('mail.acme.test')).toBe(true)
+  })
+
   it('may be blank: a domain needs no virtual host', () => {
     expect(hostnameRule(fill)('')).toBe(true)
     expect(hostnameRule(fill)(null)).toBe(true)
