@@ -13,12 +13,12 @@ from functools import cached_property, wraps
 from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.db.models.fields.related_descriptors import ReverseManyToOneDescriptor
 from modoboa.admin.models import Alias, Domain, DomainAlias, Mailbox
 from modoboa.admin.models.base import AdminObjectManager
 from modoboa.admin.models.domain_alias import DomainAliasManager
-from modoboa.core.models import User
+from modoboa.core.models import ObjectAccess, User
 from modoboa.lib.signals import get_request
 
 from modoboa_ext import hosts
@@ -60,12 +60,26 @@ def of_domains(model: type[Model], domains: frozenset[int]) -> Q:
     return Q()
 
 
+def unsettled(person: Any) -> Q:
+    """The accounts that `person` owns and that belong to no domain yet, as a new administrator's does."""
+    kinds = ContentType.objects.get_for_models(Domain, User)
+    owned = ObjectAccess.objects.filter(user=person, is_owner=True, content_type=kinds[User])
+    administers = ObjectAccess.objects.filter(content_type=kinds[Domain], user=OuterRef("pk"))
+    return Q(pk__in=owned.values("object_id"), mailbox=None) & ~Exists(administers)
+
+
+def of_person(model: type[Model], domains: frozenset[int], person: Any) -> Q:
+    """The rows of `model` that `person` may see at a host of these domains."""
+    rows = of_domains(model, domains)
+    return rows | unsettled(person) if model is User else rows
+
+
 def access_to(domains: frozenset[int], person: Any) -> Q:
     """The entries of Modoboa's access table about objects of these domains, and about the person."""
     wanted = Q()
     kinds = ContentType.objects.get_for_models(Domain, Mailbox, Alias, DomainAlias, User)
     for model, kind in kinds.items():
-        rows = model.objects.filter(of_domains(model, domains)).order_by().values("pk")
+        rows = model.objects.filter(of_person(model, domains, person)).order_by().values("pk")
         wanted |= Q(content_type=kind, object_id__in=rows)
     itself = Q(content_type=kinds[User], object_id=person.pk)
     return wanted | itself | ~Q(content_type__in=kinds.values())
@@ -109,7 +123,8 @@ def narrowed_access(can_access: Callable[[Any, Any], bool]) -> Callable[[Any, An
     @wraps(can_access)
     def narrow(self: Any, obj: Any) -> bool:
         domains = domains_for(self)
-        rule = of_domains(type(obj), domains) if domains is not None and obj != self else Q()
+        asks = domains is not None and obj != self
+        rule = of_person(type(obj), domains, self) if asks else Q()
         if rule and not type(obj)._default_manager.filter(rule, pk=obj.pk).exists():
             return False
         return can_access(self, obj)
