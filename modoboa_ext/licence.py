@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 
 import requests
+from django.db import transaction
 from django.utils import timezone
+from rest_framework.exceptions import APIException
 
 from modoboa_ext import hosts
 from modoboa_ext.models import Registration
@@ -16,6 +18,16 @@ SECONDS = 10
 
 class NotRegistered(Exception):
     """The licence server did not accept the key; the text is a sentence for an administrator."""
+
+
+class LicenceRequired(APIException):
+    """403: this installation must register before its virtual hosts are managed."""
+
+    status_code = 403
+
+    def __init__(self) -> None:
+        sentence = "This installation must be registered first: see Virtual hosts."
+        super().__init__({"detail": sentence, "code": "license_required"}, "license_required")
 
 
 def fingerprint(key: str) -> str:
@@ -35,6 +47,12 @@ def locked() -> bool:
     return not Registration.objects.filter(key_sha256=fingerprint(option("LICENSE_KEY"))).exists()
 
 
+def require() -> None:
+    """LicenceRequired where `locked`."""
+    if locked():
+        raise LicenceRequired
+
+
 def register() -> None:
     """Send the key once to the licence server; NotRegistered says why that did not help."""
     if not locked():
@@ -51,5 +69,12 @@ def register() -> None:
         raise NotRegistered(
             f"The licence server refuses this key (status {answer.status_code}): check LICENSE_KEY."
         )
-    Registration.objects.all().delete()
-    Registration.objects.create(key_sha256=fingerprint(key), registered_at=timezone.now())
+    keep(fingerprint(key))
+
+
+@transaction.atomic
+def keep(key_sha256: str) -> None:
+    """This key is the registered one, and no other; harmless when two do it at the same moment."""
+    now = timezone.now()
+    Registration.objects.update_or_create(key_sha256=key_sha256, defaults={"registered_at": now})
+    Registration.objects.exclude(key_sha256=key_sha256).delete()

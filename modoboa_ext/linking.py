@@ -41,11 +41,11 @@ def set_hostname(domain: Domain, text: str | None, actor: Any) -> None:
     """Link `domain` to the hostname `text` (made when it is new), or unlink it for None.
 
     Nothing happens, whoever asks, when the link is so already: the domain form sends every field.
+    Raises LinkRefused and LicenceRequired.
     """
     if (text or None) == current_name(domain):
         return
-    if licence.locked():
-        raise LinkRefused("Register this installation first: see Virtual hosts")
+    licence.require()
     name = wanted_name(text)
     hold(domain, {current_name(domain), name} - {None})
     host, new = host_called(name) if name else (None, False)

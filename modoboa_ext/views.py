@@ -49,9 +49,8 @@ class Guarded(APIView):
         super().initial(request, *args, **kwargs)
         if request.version != "v2":
             raise NotFound
-        if self.licensed and licence.locked():
-            sentence = "This installation must be registered first: see Virtual hosts."
-            raise Failure(403, sentence, "license_required")
+        if self.licensed:
+            licence.require()
 
     def handle_exception(self, problem: Exception) -> Response:
         """The control plane's refusal is ours; its absence is 503 with a sentence."""

@@ -364,16 +364,3 @@ def test_a_host_that_the_control_plane_lost_is_told_again(api, control_plane):
     api("get", BASE)
     assert sync.push_all() == 0
     assert set(control_plane.hosts) == {ACME, GLOBEX}
-
-
-def test_nothing_is_managed_until_a_wanted_licence_is_registered(api, control_plane, settings):
-    licence = {"LICENSE_KEY": "k-1", "LICENSE_ENDPOINT": f"{control_plane.url}/api/v1/licence"}
-    settings.VIRTUALHOSTS = {**settings.VIRTUALHOSTS, **licence}
-    locked = api("get", BASE)
-    assert (locked.status_code, locked.json()["code"]) == (403, "license_required")
-    assert api("post", f"{BASE}activate/").status_code == 502
-    control_plane.answers["POST", "/licence"] = 200, {}
-    assert api("post", f"{BASE}activate/").status_code == 204
-    assert api("get", BASE).status_code == 200
-    settings.VIRTUALHOSTS = {**settings.VIRTUALHOSTS, "LICENSE_KEY": "k-2"}
-    assert api("get", BASE).status_code == 403
