@@ -133,6 +133,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "modoboa.core.context_processors.theme",
             ],
+            "debug": DEBUG,
         },
     },
 ]
@@ -147,6 +148,7 @@ DATABASES = {
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_I18N = True
+USE_L10N = True
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 STATIC_URL = "/sitestatic/"
@@ -191,7 +193,26 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Modoboa API",
     "VERSION": None,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "DEFAULT_FILTER_INSPECTORS": [
+        "drf_spectacular.contrib.django_filters.DjangoFilterBackendInspector",
+    ],
+    "SERVERS": [{"url": f"https://{PRIMARY}", "description": "Modoboa Mail Server"}],
 }
+AUTH_PASSWORD_VALIDATORS = [
+    *(
+        {"NAME": f"django.contrib.auth.password_validation.{name}"}
+        for name in (
+            "UserAttributeSimilarityValidator",
+            "MinimumLengthValidator",
+            "CommonPasswordValidator",
+            "NumericPasswordValidator",
+        )
+    ),
+    {
+        "NAME": "modoboa.core.password_validation.ComplexityValidator",
+        "OPTIONS": {"upper": 1, "lower": 1, "digits": 1, "specials": 0},
+    },
+]
 MODOBOA_API_URL = "https://api.modoboa.org/1/"
 DISABLE_DASHBOARD_EXTERNAL_QUERIES = True
 PID_FILE_STORAGE_PATH = BASE_DIR

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from django.core import mail
 from modoboa.core import sms_backends
 from modoboa.core.models import LocalConfig, User
 
@@ -71,3 +74,25 @@ def test_a_code_asked_for_elsewhere_is_not_known_here(phone: Phone, path):
     phone.rung.clear()
     assert carried(client, ACME).get(path, secure=True).status_code == 404
     assert phone.rung == []
+
+
+@pytest.mark.parametrize("asked", [GLOBEX, f"{GLOBEX.upper()}."])
+def test_the_link_in_a_mail_carries_the_tenants_hostname(town: Town, asked):
+    post_form(browser(asked), "/accounts/password_reset/", {"email": "simpleusers@globex.test"})
+    [message] = mail.outbox
+    assert re.findall(r"https://[^/\s]+/reset/", message.body) == [f"https://{GLOBEX}/reset/"]
+
+
+def test_someone_elses_address_is_answered_like_one_that_does_not_exist(phone: Phone):
+    """With and without a telephone; one's own without a telephone, too."""
+    answers = set()
+    for host, email in [
+        (ACME, SHARED),
+        (ACME, "simpleusers@globex.test"),
+        (GLOBEX, "simpleusers@globex.test"),
+        (GLOBEX, "nobody@globex.test"),
+        (GLOBEX, "nobody@acme.test"),
+    ]:
+        answer = post_form(browser(host), "/accounts/password_reset/", {"email": email})
+        answers.add((answer.status_code, answer["Location"], "sessionid" in answer.cookies))
+    assert answers == {(302, "/accounts/password_reset/done/", False)}

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
+from django.core import mail
+from django.http import HttpResponse as Response
+from django.test import Client
+from django_otp.plugins.otp_totp.models import TOTPDevice
 from hypothesis import given
 from hypothesis import strategies as st
 
 from modoboa_ext import theme
-from tests.modoboa.town import GLOBEX, PRIMARY, Town, browser
+from tests.modoboa.town import GLOBEX, PRIMARY, Town, browser, sign_in
 from tests.modoboa.ways import held
 
 LOGO = f"/_edge/logos/{'ab' * 32}.png"
@@ -34,6 +39,43 @@ def test_the_pages_before_login_wear_the_tenants_colours(town: Town, page):
     assert LOGO in answer.content.decode()
     at_primary = browser(PRIMARY, x_virtual_host_theme=json.dumps(GIVEN)).get(page, secure=True)
     assert "#102030" not in at_primary.content.decode()
+
+
+def second_factor(client: Client, town: Town) -> Response:
+    """The page that asks for a code after the password."""
+    user = town.people["SimpleUsers"]
+    TOTPDevice.objects.create(user=user, name="phone", confirmed=True)
+    user.totp_enabled = True
+    user.save()
+    sign_in(client, user)
+    return client.get("/accounts/2fa_verify/", secure=True)
+
+
+def code_by_sms(client: Client, town: Town) -> Response:
+    """The page that asks for a code that went to a telephone."""
+    session = client.session
+    session["totp_secret"] = "a secret"
+    session.save()
+    client.cookies["sessionid"] = session.session_key
+    return client.get("/reset/confirm_code/", secure=True)
+
+
+def new_password(client: Client, town: Town) -> Response:
+    """The page behind the link in a mail."""
+    form = {"email": town.people["SimpleUsers"].email}
+    client.post("/accounts/password_reset/", form, secure=True)
+    [link] = re.findall(r"/reset/[^/]+/[^/\s]+/", mail.outbox[-1].body)
+    return client.get(link, secure=True, follow=True)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("page", [second_factor, code_by_sms, new_password])
+def test_the_pages_of_a_sign_in_under_way_wear_them_too(town: Town, page):
+    answer = page(browser(GLOBEX, x_virtual_host_theme=json.dumps(GIVEN)), town)
+    text = answer.content.decode()
+    assert (answer.status_code, "csrfmiddlewaretoken" in text) == (200, True)
+    assert "#102030" in text
+    assert LOGO in text
 
 
 @pytest.mark.django_db
