@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,9 @@ from django.utils.module_loading import import_string
 
 from modoboa_ext import hosts
 from modoboa_ext import settings as ours
+from modoboa_ext.hostname import is_canonical
 
+ADDRESSES = ("CONTROL_URL", "LICENSE_ENDPOINT")
 MEND = (
     "Let the last lines of settings.py be `from modoboa_ext import settings as virtualhosts; "
     "virtualhosts.apply(globals())`."
@@ -41,6 +44,10 @@ def faults() -> Iterator[tuple[str, str, str]]:
     yield from middleware_faults()
     if not is_kind(settings.OAUTH2_PROVIDER.get("OAUTH2_VALIDATOR_CLASS"), ours.VALIDATOR):
         yield "E003", f"OAUTH2_PROVIDER['OAUTH2_VALIDATOR_CLASS'] is not {ours.VALIDATOR}", MEND
+    if settings.OAUTH2_PROVIDER.get("OIDC_ISS_ENDPOINT"):
+        text = "OAUTH2_PROVIDER['OIDC_ISS_ENDPOINT'] gives all hosts one issuer"
+        hint = "Remove it: an id_token is known to be of a host by its issuer, the host itself."
+        yield "E011", text, hint
     yield from authentication_faults()
     yield from host_faults()
     yield from option_faults()
@@ -82,10 +89,35 @@ def host_faults() -> Iterator[tuple[str, str, str]]:
 
 
 def option_faults() -> Iterator[tuple[str, str, str]]:
-    """VIRTUALHOSTS has only names that exist."""
+    """VIRTUALHOSTS has only names that exist, with values that mean something, and a licence whole or not at all."""
+    given = getattr(settings, "VIRTUALHOSTS", {})
     known = ", ".join(sorted(ours.DEFAULTS))
-    for name in sorted(set(getattr(settings, "VIRTUALHOSTS", {})) - set(ours.DEFAULTS)):
+    for name in sorted(set(given) - set(ours.DEFAULTS)):
         yield "E008", f"VIRTUALHOSTS has an unknown key {name!r}", f"Known keys: {known}."
+    for name in sorted(set(given) & set(ours.DEFAULTS)):
+        wanted = unlike(name, given[name])
+        if wanted:
+            yield "E012", f"VIRTUALHOSTS[{name!r}] is not {wanted}", "Mend it in settings.py."
+    if bool(given.get("LICENSE_KEY")) != bool(given.get("LICENSE_ENDPOINT")):
+        text = "VIRTUALHOSTS has one of LICENSE_KEY and LICENSE_ENDPOINT: no licence is asked for"
+        yield "E013", text, "Set both, or neither."
+
+
+def unlike(name: str, value: Any) -> str | None:
+    """What the value of this key should be and is not; None where it is right, or left out by None."""
+    if isinstance(ours.DEFAULTS[name], bool):
+        return None if isinstance(value, bool) else "True or False, without quotes"
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        return "text"
+    if name in ADDRESSES and not re.fullmatch(r"https?://[^/\s]+\S*", value):
+        return "an address that begins with http:// or https://"
+    if name == "CONTROL_URL" and "/api/" in value:
+        return "the address of the control plane without /api/v1"
+    if name == "PRIMARY_HOSTNAME" and not is_canonical(value.lower()):
+        return "a hostname alone, such as mail.example.com"
+    return None
 
 
 def is_kind(path: str | None, wanted: str) -> bool:

@@ -62,6 +62,10 @@ BROKEN = {
     "E006": {"ALLOWED_HOSTS": lambda value: LiveHosts([*value.static, ".provider.test"])},
     "E007": {"USE_X_FORWARDED_HOST": lambda value: True},
     "E008": {"VIRTUALHOSTS": lambda value: {**value, "CONTROL_ULR": "x"}},
+    "E011": {
+        "OAUTH2_PROVIDER": lambda value: {**value, "OIDC_ISS_ENDPOINT": f"https://{PRIMARY}/api/o"}
+    },
+    "E013": {"VIRTUALHOSTS": lambda value: {**value, "LICENSE_KEY": "k-1"}},
     "W001": {"VIRTUALHOSTS": lambda value: {**value, "CONTROL_TOKEN": None}},
 }
 
@@ -73,6 +77,32 @@ def test_a_part_that_was_taken_away_is_named_with_the_way_to_mend_it(settings, c
     found = [message for message in run_checks() if message.id == f"modoboa_ext.{code}"]
     assert found
     assert all(message.hint for message in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("ALLOW_RESELLERS", "False", "True or False, without quotes"),
+        ("SCOPE_DATA", None, "True or False, without quotes"),
+        ("CONTROL_URL", "127.0.0.1:8480", "an address that begins with http:// or https://"),
+        ("CONTROL_URL", "http://127.0.0.1:8480/api/v1", "the address of the control plane without /api/v1"),
+        ("CONTROL_TOKEN", b"secret", "text"),
+        ("PRIMARY_HOSTNAME", "https://mail.provider.test", "a hostname alone, such as mail.example.com"),
+    ],
+)  # fmt: skip
+def test_a_value_that_means_nothing_is_named_and_not_shown(settings, name, value, wanted):
+    settings.VIRTUALHOSTS = {**settings.VIRTUALHOSTS, name: value}
+    [found] = [message for message in run_checks() if message.id == "modoboa_ext.E012"]
+    assert found.msg == f"VIRTUALHOSTS[{name!r}] is not {wanted}"
+
+
+def test_every_value_that_the_document_names_is_right(settings):
+    licence = {"LICENSE_KEY": "k-1", "LICENSE_ENDPOINT": "https://licence.example/register"}
+    control = {"CONTROL_URL": "https://control.example:8480", "CONTROL_TOKEN": "secret"}
+    flags = {"ALLOW_RESELLERS": True, "SCOPE_DATA": False}
+    settings.VIRTUALHOSTS = {"PRIMARY_HOSTNAME": PRIMARY, **control, **flags, **licence}
+    assert set(settings.VIRTUALHOSTS) == set(extension.DEFAULTS)
+    assert ours(run_checks()) == []
 
 
 def test_plain_api_tokens_are_named(settings):
