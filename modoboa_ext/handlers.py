@@ -16,6 +16,7 @@ from modoboa.lib.signals import get_request
 from rest_framework import serializers
 
 from modoboa_ext import hosts, linking, people, sync, theme
+from modoboa_ext.domain_field import HostnameField
 from modoboa_ext.isolation import REFUSAL
 from modoboa_ext.middleware import BORN_AT
 from modoboa_ext.models import Link, VirtualHost
@@ -23,27 +24,8 @@ from modoboa_ext.models import Link, VirtualHost
 
 @receiver(admin_signals.extra_domain_serializer_fields, dispatch_uid="virtualhosts.field")
 def add_field(sender: Any, **kwargs: Any) -> dict[str, serializers.Field]:
-    """The domain API accepts `virtual_host`: a hostname, or null for none."""
-    field = serializers.CharField(
-        required=False, allow_null=True, allow_blank=True, write_only=True, max_length=1000
-    )
-    return {"virtual_host": field}
-
-
-@receiver(admin_signals.extra_domain_serializer_data, dispatch_uid="virtualhosts.value")
-def show_value(sender: Any, domain: Domain, **kwargs: Any) -> dict[str, str | None]:
-    """The domain API shows `virtual_host`; the links of a list are read once."""
-    request = get_request()
-    if request is None:
-        return {"virtual_host": linking.current_name(domain)}
-    names = getattr(request, "virtual_host_names", None)
-    if names is None and not hasattr(request, "virtual_host_shown"):
-        request.virtual_host_shown = True  # the first row: often there is no second
-        return {"virtual_host": linking.current_name(domain)}
-    if names is None:
-        links = Link.objects.values_list("domain_id", "virtual_host__name")
-        names = request.virtual_host_names = dict(links)
-    return {"virtual_host": names.get(domain.pk)}
+    """The domain API shows and accepts `virtual_host`."""
+    return {"virtual_host": HostnameField()}
 
 
 @receiver(admin_signals.domain_post_create_via_api, dispatch_uid="virtualhosts.create")
@@ -58,7 +40,6 @@ def save_value(
         linking.set_hostname(domain, plugin_data["virtual_host"], request.user)
     except linking.LinkRefused as fault:
         raise serializers.ValidationError({"virtual_host": [str(fault)]}) from fault
-    vars(get_request() or request).pop("virtual_host_names", None)
 
 
 @receiver(post_save, sender=Link, dispatch_uid="virtualhosts.linked")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from rest_framework.authtoken.models import Token
 
 from modoboa_ext import jobs, sync
 from modoboa_ext.models import Link, VirtualHost
-from tests.modoboa.town import PRIMARY, Town, browser
+from tests.modoboa.town import GLOBEX, PRIMARY, Town, browser
 
 pytestmark = pytest.mark.django_db
 
@@ -64,15 +66,31 @@ def test_saving_a_domain_again_keeps_its_link_and_tells_nobody(town: Town) -> No
     assert Link.objects.get(domain=globex).virtual_host.name == "mail.globex.test"
 
 
-def test_links_are_read_once_however_many_domains_are_listed(town, django_assert_max_num_queries):
+def test_of_a_list_the_links_of_its_page_are_read_once_and_no_others(town: Town) -> None:
     client = api(town.people["SuperAdmins"])
-    from django.db import connection
-    from django.test.utils import CaptureQueriesContext
-
     with CaptureQueriesContext(connection) as queries:
-        client.get("/api/v2/domains/?page_size=100", secure=True)
+        listed = client.get("/api/v2/domains/?page_size=2&ordering=name", secure=True).json()
+    assert [row["virtual_host"] for row in listed["results"]] == ["mail.acme.test", GLOBEX]
     table = connection.ops.quote_name("modoboa_ext_link")
-    assert sum(f"FROM {table}" in query["sql"] for query in queries) == 1
+    [read] = [query["sql"] for query in queries if f"FROM {table}" in query["sql"]]
+    shown = ", ".join(str(row["pk"]) for row in listed["results"])
+    assert f"IN ({shown})" in read
+
+
+def test_a_domain_without_a_hostname_shows_none_in_a_list_and_alone(town: Town) -> None:
+    client = api(town.people["SuperAdmins"])
+    made = post(client, domain("initech.test")).json()
+    assert made["virtual_host"] is None
+    listed = client.get("/api/v2/domains/?search=initech", secure=True).json()["results"]
+    assert [row["virtual_host"] for row in listed] == [None]
+
+
+def test_the_field_is_in_modoboas_openapi_document(town: Town) -> None:
+    answer = api(town.people["SuperAdmins"]).get("/api/schema-v2/?format=json", secure=True)
+    schemas = answer.json()["components"]["schemas"].values()
+    shown = [schema.get("properties", {}).get("virtual_host") for schema in schemas]
+    assert any(shown)
+    assert not any(field.get("writeOnly") for field in shown if field)
 
 
 def test_a_push_is_confirmed_for_the_generation_that_was_sent(town, control_plane):
