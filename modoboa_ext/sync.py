@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Any
 
@@ -54,7 +55,7 @@ def send(host: VirtualHost, control: ControlPlane) -> None:
     sent = host.generation
     if host.deleted_at is not None:
         remove(host, control)
-        VirtualHost.objects.filter(pk=host.pk, generation=sent).delete()
+        forget(host, sent)
         log.info("virtual host %s: removal confirmed", host.name)
         return
     former = VirtualHost.objects.filter(pk=host.pk, removal_owed=True)
@@ -67,6 +68,12 @@ def send(host: VirtualHost, control: ControlPlane) -> None:
         confirmed_generation=sent, refusal="", **mirrored(answer)
     )
     log.info("virtual host %s: generation %d confirmed", host.name, sent)
+
+
+def forget(host: VirtualHost, sent: int) -> None:
+    """Delete the tombstone unless its name was taken again: one statement, which sees the row as it is then."""
+    tombstone = VirtualHost.objects.filter(pk=host.pk, generation=sent)
+    tombstone._raw_delete(tombstone.db)
 
 
 def remove(host: VirtualHost, control: ControlPlane) -> None:
@@ -88,13 +95,13 @@ def overtake(host: VirtualHost, control: ControlPlane) -> bool:
 
 
 def note_refusal(host: VirtualHost, refusal: Refused) -> None:
-    """Keep the sentence on the row, if that is still what was sent; log it when it is new."""
+    """Keep the sentence on the row, and log it when it is new; unless the row has changed since it was sent."""
     if host.refusal == refusal.message:
         return
     host.refusal = refusal.message
     rows = VirtualHost.objects.filter(pk=host.pk, generation=host.generation)
-    rows.update(refusal=refusal.message)
-    log.error("virtual host %s: the control plane refuses: %s", host.name, refusal.message)
+    if rows.update(refusal=refusal.message):
+        log.error("virtual host %s: the control plane refuses: %s", host.name, refusal.message)
 
 
 def mirrored(answer: dict[str, Any]) -> dict[str, Any]:
@@ -117,6 +124,20 @@ def attempt(host: VirtualHost, control: ControlPlane) -> bool:
     return True
 
 
+def let_go(host: VirtualHost, control: ControlPlane) -> None:
+    """Take away over there the domains that are not the host's any more; what is new waits for `push`.
+
+    Two hosts that exchange domains would refuse each other for ever.
+    """
+    there = control.find(host.name)
+    if there is None or there["owner"] != OWNER:
+        return
+    kept = sorted(set(there["domains"]) & set(host.domain_names()))
+    if kept != sorted(there["domains"]):
+        with contextlib.suppress(Refused):
+            control.put(host.name, domains=kept, generation=host.generation)
+
+
 def push_one(pk: int) -> None:
     """Push the row `pk` unless it is confirmed or gone; what cannot be confirmed now stays waiting."""
     host = VirtualHost.objects.filter(pk=pk).first()
@@ -131,16 +152,18 @@ def push_one(pk: int) -> None:
 def push_all() -> int:
     """Push every row that waits, removals first; how many still wait.
 
-    A domain that moves between hosts is refused at its new host until the old one is pushed, hence
-    the second round. An unreachable control plane ends both: the rest would fare no better.
+    A domain that moves between hosts is refused at its new host until the old one lets go of it,
+    hence the second round. An unreachable control plane ends all: the rest would fare no better.
     """
     waiting = VirtualHost.objects.unconfirmed()
     try:
         control = connect()
-        for _ in range(2):
-            confirmed = [attempt(host, control) for host in waiting.all()]
-            if all(confirmed):
-                break
+        confirmed = [attempt(host, control) for host in waiting.all()]
+        if not all(confirmed):
+            for host in waiting.filter(deleted_at=None):
+                let_go(host, control)
+            for host in waiting.all():
+                attempt(host, control)
     except ControlPlaneError as error:
         log.warning("%d virtual hosts are not confirmed yet: %s", waiting.count(), error.message)
     return waiting.count()

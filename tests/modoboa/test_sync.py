@@ -8,6 +8,7 @@ import django_rq
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from modoboa.admin.models import Domain
@@ -135,6 +136,59 @@ def test_a_wrong_token_says_what_to_do(town, control_plane):
     control_plane.answers["GET", "/settings"] = 401, {"message": "unknown token"}
     with pytest.raises(Unauthorised, match="edgectl token create"):
         connect().call("GET", "/settings")
+
+
+def test_two_hosts_that_exchanged_their_domains_meanwhile_are_confirmed_in_one_go(told, town):
+    acme, globex = town.domains["acme.test"], town.domains["globex.test"]
+    told.down = True
+    for domain, host in [(acme, GLOBEX), (globex, ACME)]:
+        linking.set_hostname(domain, host, town.people["SuperAdmins"])
+    assert sync.push_all() == 2
+    told.down = False
+    assert sync.push_all() == 0
+    assert told.hosts[ACME]["domains"] == ["globex.test"]
+    assert told.hosts[GLOBEX]["domains"] == ["acme.test"]
+
+
+def test_a_name_that_is_taken_again_while_its_tombstone_is_cleared_is_kept(told, town):
+    town.hosts[ACME].bury(town.hosts[ACME].creation)
+
+    def take_again(execute, sql, params, many, context):
+        if sql.startswith("DELETE"):
+            VirtualHost.objects.filter(name=ACME).update(generation=F("generation") + 1)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(take_again):
+        sync.push_all()
+    assert VirtualHost.objects.filter(name=ACME).exists()
+
+
+def test_a_refusal_of_what_has_changed_since_is_no_error(told, town, jobs_log):
+    """Another worker has told the control plane of the change already."""
+    stale = VirtualHost.objects.get(name=ACME)
+    VirtualHost.objects.get(name=ACME).change(enabled=False)
+    sync.push_all()
+    jobs_log.clear()
+    assert not sync.attempt(stale, connect())
+    assert [record.getMessage() for record in jobs_log.records] == []
+    assert VirtualHost.objects.get(name=ACME).confirmed
+
+
+def test_to_sync_all_undoes_no_change_of_the_same_moment(told, town):
+    """Somebody disables a host while the command has read it."""
+    told.hosts[ACME]["domains"] = []
+
+    def disable(execute, sql, params, many, context):
+        if sql.startswith("UPDATE") and not disabled:
+            disabled.append(True)
+            VirtualHost.objects.filter(name=ACME).update(enabled=False)
+        return execute(sql, params, many, context)
+
+    disabled: list[bool] = []
+    with connection.execute_wrapper(disable):
+        call_command("virtualhosts_sync", "--all", stdout=io.StringIO())
+    assert VirtualHost.objects.get(name=ACME).enabled is False
+    assert told.hosts[ACME]["domains"] == ["acme.test"]
 
 
 def test_renewals_that_are_due_are_asked_for(told):

@@ -53,4 +53,4 @@ class Command(BaseCommand):
         """Count as unconfirmed whatever differs over there."""
         names = {difference.hostname for difference in comparison.compare(connect())}
         for host in VirtualHost.objects.filter(name__in=names):
-            host.change()
+            host.supersede()
