@@ -13,6 +13,7 @@ from control import limits, renewal
 from control.models import Account, LimitLevel, RuntimeSettings, VirtualHost
 from control.plane import Plane
 from control.ports import AuthorityError
+from control.urgency import ends_soon
 
 AWAY = frozenset(
     {"ca_unavailable", "ca_unreachable", "ca_timeout", "ca_untrusted", "ca_unreadable"}
@@ -45,7 +46,7 @@ def spend_order(
     charges = limits.order_charges(directory_url, account_uri, host.hostname, kind, known)
     failures = limits.failure_charges(directory_url, account_uri, host.hostname, known)
     levels = _levels(session, [*charges, *failures])
-    urgent = host.certificate is None or renewal.ends_soon(
+    urgent = host.certificate is None or ends_soon(
         now, host.certificate.not_before, host.certificate.not_after
     )
     share = limits.SHARE if urgent else limits.BULK_SHARE

@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
 
-from sqlalchemy import Row, Select, Table, bindparam, or_, select, update
+from sqlalchemy import Row, Table, bindparam, or_, select, update
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.dml import ReturningUpdate
 
 from control.database import Database
 from control.models import Certificate, Moment, VirtualHost, locked
+from control.urgency import ENDED, ENDING, NEW, OTHER, urgency
 
 LEASE = timedelta(seconds=30)
-SOON, PASSED = timedelta(days=1), timedelta(days=7)
-"""Certificates that end so soon come first; one that ended so long ago hurries nobody any more."""
+TURNS = (ENDING, ENDED, NEW, OTHER)
+OVERDUE = timedelta(minutes=1)
+"""Who waits for so long may have become more urgent than when it became due."""
 
 
 class Lost(Exception):
@@ -41,38 +42,24 @@ class Claim:
 
 # Built once: putting a statement together costs more than running it. `moment` is now.
 _HOSTS = cast(Table, VirtualHost.__table__)
+_CERTIFICATES = cast(Table, Certificate.__table__)
 _MOMENT = bindparam("moment", type_=Moment())
 _IS_DUE = (
     _HOSTS.c.due_at <= _MOMENT,
     or_(_HOSTS.c.lease_until.is_(None), _HOSTS.c.lease_until < _MOMENT),
 )
 _DUE = select(_HOSTS.c.id).where(*_IS_DUE)
-_ANY_DUE = _DUE.limit(1)
-_ENDING = (
-    select(Certificate.__table__.c.id)
-    .where(
-        Certificate.__table__.c.not_after.between(
-            bindparam("passed", type_=Moment()), bindparam("soon", type_=Moment())
-        )
-    )
-    .order_by(Certificate.__table__.c.not_after)
-    .limit(500)
+_BY_TURN = [_DUE.where(_HOSTS.c.urgency == turn).order_by(_HOSTS.c.due_at) for turn in TURNS]
+# Ordered, so that PostgreSQL goes by the index; with EXISTS it may read the table.
+_TURNS_DUE = select(*(those.limit(1).scalar_subquery() for those in _BY_TURN))
+_TURN = _DUE.where(_HOSTS.c.urgency == bindparam("turn")).order_by(_HOSTS.c.due_at)
+_FIRST = _TURN.limit(bindparam("most")).with_for_update(skip_locked=True)
+_TAKE = (
+    update(_HOSTS)
+    .where(_HOSTS.c.id.in_(_FIRST.scalar_subquery()))
+    .values(lease=bindparam("under"), lease_until=bindparam("until"))
+    .returning(_HOSTS.c.id, _HOSTS.c.hostname)
 )
-
-
-def _taking(due: Select[tuple[int]]) -> ReturningUpdate[tuple[int, str]]:
-    """Lease at most `most` of those hosts, the longest waiting first."""
-    first = due.order_by(_HOSTS.c.due_at).limit(bindparam("most")).with_for_update(skip_locked=True)
-    return (
-        update(_HOSTS)
-        .where(_HOSTS.c.id.in_(first.scalar_subquery()))
-        .values(lease=bindparam("under"), lease_until=bindparam("until"))
-        .returning(_HOSTS.c.id, _HOSTS.c.hostname)
-    )
-
-
-_TAKE = _taking(_DUE)
-_TAKE_ENDING = _taking(_DUE.where(_HOSTS.c.certificate_id.in_(bindparam("ending", expanding=True))))
 _KEEP = (
     update(_HOSTS)
     .where(_HOSTS.c.lease.in_(bindparam("leases", expanding=True)))
@@ -86,25 +73,60 @@ _RELEASE = (
 
 
 def claim(database: Database, worker: str, now: datetime, limit: int) -> list[Claim]:
-    """Take up to `limit` of the virtual hosts that are due: certificates about to end, then the longest waiting."""
+    """Take up to `limit` of the virtual hosts that are due, by urgency and then the longest waiting.
+
+    One UPDATE for each urgency that is met, so that each reads from the index just what it takes, however
+    many are due; nothing is written when none is.
+    """
     lease = f"{worker}/{uuid.uuid4().hex[:12]}"
     wish = {"moment": now, "under": lease, "until": now + LEASE}
-    with database.reading() as session:
-        ending = session.scalars(_ENDING, {"passed": now - PASSED, "soon": now + SOON}).all()
     taken: list[Row[tuple[int, str]]] = []
+    turns = _turns_due(database, now)
+    if not turns:
+        return []
     with database.writing(lasting=False) as session:
-        if ending:
-            first = {**wish, "most": limit, "ending": ending}
-            taken += session.execute(_TAKE_ENDING, first)
-        if len(taken) < limit:
-            taken += session.execute(_TAKE, {**wish, "most": limit - len(taken)})
+        for turn in turns:
+            if len(taken) < limit:
+                taken += session.execute(_TAKE, {**wish, "turn": turn, "most": limit - len(taken)})
     return [Claim(row.id, row.hostname, lease) for row in taken]
 
 
-def anything_due(database: Database, now: datetime) -> bool:
-    """Whether a claim would find something; a read only, so that idle workers write nothing."""
+def hasten(database: Database, now: datetime) -> int:
+    """Move those to the front whose certificate has come near its end while they waited; how many."""
     with database.reading() as session:
-        return session.scalar(_ANY_DUE, {"moment": now}) is not None
+        waiting = session.execute(_OVERDUE, {"moment": now - OVERDUE, "most": 1000}).all()
+    turns = [(row.id, urgency(now, not_before=row[1], not_after=row[2])) for row in waiting]
+    nearer = [{"of": host_id, "turn": turn} for host_id, turn in turns if turn != OTHER]
+    if nearer:
+        with database.writing(lasting=False) as session:
+            session.connection().execute(_HASTEN, nearer)
+    return len(nearer)
+
+
+_OVERDUE = (
+    select(_HOSTS.c.id, _CERTIFICATES.c.not_before, _CERTIFICATES.c.not_after)
+    .join(_CERTIFICATES, _CERTIFICATES.c.id == _HOSTS.c.certificate_id)
+    .where(_HOSTS.c.urgency == OTHER, *_IS_DUE, _HOSTS.c.moved_since.is_(None))
+    .order_by(_CERTIFICATES.c.not_after)
+    .limit(bindparam("most"))
+)
+_HASTEN = (
+    update(_HOSTS)
+    .where(_HOSTS.c.id == bindparam("of"), _HOSTS.c.urgency == OTHER)
+    .values(urgency=bindparam("turn"))
+)
+
+
+def anything_due(database: Database, now: datetime) -> bool:
+    """Whether a claim would find something."""
+    return bool(_turns_due(database, now))
+
+
+def _turns_due(database: Database, now: datetime) -> list[int]:
+    """Of which urgencies something is due; a read only, so that idle workers write nothing."""
+    with database.reading() as session:
+        met = session.execute(_TURNS_DUE, {"moment": now}).one()
+    return [turn for turn, is_met in zip(TURNS, met, strict=True) if is_met is not None]
 
 
 def keep(database: Database, leases: Collection[str], now: datetime) -> None:

@@ -6,6 +6,7 @@ import hashlib
 from datetime import datetime, timedelta
 
 from control.ports import RenewalInfo
+from control.urgency import ends_soon
 
 SHORT_LIFE = timedelta(days=10)
 MOVED_AFTER = timedelta(days=7)
@@ -193,20 +194,6 @@ def next_attempt(
     elif schedule is _AWAY and not not_after:
         pause = min(pause, _LONGEST_UNSERVED)
     return now + pause * (1 + jitter / 10)
-
-
-def urgency(
-    now: datetime, *, not_before: datetime | None = None, not_after: datetime | None = None
-) -> int:
-    """Whose turn it is, lowest first: 0 a certificate about to end, 1 a new host, 2 any other renewal."""
-    if not_before is None or not_after is None:
-        return 1
-    return 0 if ends_soon(now, not_before, not_after) else 2
-
-
-def ends_soon(now: datetime, not_before: datetime, not_after: datetime) -> bool:
-    """Whether less than a sixth of the life is left."""
-    return not_after - now < (not_after - not_before) / 6
 
 
 def has_moved(elsewhere_since: datetime | None, now: datetime) -> bool:

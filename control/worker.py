@@ -104,10 +104,10 @@ class Worker:
     def _claim(self) -> list[Claim]:
         with self._lock:
             held = len(self._held)
-        now = self._plane.clock()
-        if held > self._threads or not claims.anything_due(self._plane.database, now):
+        if held > self._threads:
             return []
-        return claims.claim(self._plane.database, self._name, now, max(1, self._most - held))
+        wanted = max(1, self._most - held)
+        return claims.claim(self._plane.database, self._name, self._plane.clock(), wanted)
 
     def _let_go(self) -> None:
         """What was claimed and not begun is free for other workers."""
@@ -175,6 +175,7 @@ class Worker:
             self._compare.clear()
             try:
                 if take_turn(self._plane, self._name, is_dead):
+                    claims.hasten(self._plane.database, self._plane.clock())
                     done = reconcile(self._plane, offset=offset)
                     offset = next_offset(self._plane, offset)
                     if done.changed:

@@ -10,9 +10,16 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, ForeignKey, Index, Select, bindparam, select, text
-from sqlalchemy.orm import InstrumentedAttribute, Mapped, Session, mapped_column, relationship
+from sqlalchemy.orm import (
+    InstrumentedAttribute,
+    Mapped,
+    Session,
+    mapped_column,
+    relationship,
+    validates,
+)
 
-from control import reasons
+from control import reasons, urgency
 from control.models.certificate import Certificate, Order
 from control.models.record import Record
 
@@ -70,13 +77,18 @@ class VirtualHost(Record):
     """One hostname with its certificate, theme and domains; the row is also its place in the queue.
 
     `change` counts what edges are to see, `published` is the change they were last given. `due_at`
-    is when a worker should look at it again; `lease` names the claim under which one does now;
-    `tokens` are those of challenges that the edges may still hold.
+    is when a worker should look at it again, and `urgency` whose turn it then is; `lease` names the
+    claim under which one does now; `tokens` are those of challenges that the edges may still hold.
     """
 
     __tablename__ = "virtual_hosts"
     __table_args__ = (
-        Index("ix_virtual_hosts_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index(
+            "ix_virtual_hosts_turn",
+            "urgency",
+            "due_at",
+            postgresql_where=text("due_at IS NOT NULL"),
+        ),
         Index("ix_virtual_hosts_revision", "revision"),
         Index("ix_virtual_hosts_unpublished", "unpublished_since"),
         Index("ix_virtual_hosts_status", "status"),
@@ -125,6 +137,7 @@ class VirtualHost(Record):
     unpublished_since: Mapped[datetime | None] = mapped_column(default=None)
     revision: Mapped[int] = mapped_column(BigInteger, default=0)
 
+    urgency: Mapped[int] = mapped_column(default=urgency.NEW)
     due_at: Mapped[datetime | None] = mapped_column(default=None)
     lease: Mapped[str | None] = mapped_column(default=None)
     lease_until: Mapped[datetime | None] = mapped_column(default=None)
@@ -300,6 +313,18 @@ class VirtualHost(Record):
         self.change += 1
         self.updated_at = now
         self.unpublished_since = self.unpublished_since or now
+
+    @validates("due_at")
+    def _takes_its_turn(self, _: str, due_at: datetime | None) -> datetime | None:
+        """What it is due for decides whose turn it is then; a name that points elsewhere hurries nobody."""
+        current = self.certificate
+        if due_at is not None and current is None:
+            self.urgency = urgency.NEW
+        elif due_at is not None and current is not None:
+            life = {"not_before": current.not_before, "not_after": current.not_after}
+            moved = self.moved_since is not None
+            self.urgency = urgency.OTHER if moved else urgency.urgency(due_at, **life)
+        return due_at
 
     # What others want to know.
 

@@ -8,7 +8,17 @@ from datetime import timedelta
 
 import pytest
 
-from control.claims import LEASE, Lost, anything_due, claim, free_dead, keep, owned, release
+from control.claims import (
+    LEASE,
+    Lost,
+    anything_due,
+    claim,
+    free_dead,
+    hasten,
+    keep,
+    owned,
+    release,
+)
 from control.models import VirtualHost
 from control.worker import identity, is_dead
 from tests.control.conftest import House, both_databases
@@ -65,6 +75,59 @@ def test_a_certificate_about_to_end_comes_before_new_hosts_that_wait_longer(hous
     first, *others = claim(house.plane.database, "w", house.clock(), 3)
     assert first.hostname == "old.acme.test"
     assert [held.hostname for held in others] == ["new0.acme.test", "new1.acme.test"]
+
+
+def due_with(house: House, hostname: str, days_left: float, *, moved: bool = False) -> None:
+    """The host has a certificate of 90 days with so many left, and has just become due."""
+    with house.plane.database.writing() as session:
+        host = session.query(VirtualHost).filter_by(hostname=hostname).one()
+        assert host.certificate
+        host.certificate.not_after = house.clock() + timedelta(days=days_left)
+        host.certificate.not_before = host.certificate.not_after - timedelta(days=90)
+        host.moved_since = house.clock() - timedelta(days=30) if moved else None
+        host.due_at = house.clock()
+    house.clock.forward(seconds=1)
+
+
+def order_of_claims(house: House) -> list[str]:
+    """Who is claimed, one at a time: the first label of each hostname."""
+    order = []
+    while claimed := claim(house.plane.database, "w", house.clock(), 1):
+        order.append(claimed[0].hostname.split(".")[0])
+    return order
+
+
+@both_databases
+def test_ending_certificates_come_first_then_ended_ones_new_hosts_and_other_renewals(
+    house: House,
+) -> None:
+    days_left = {"other": 29.0, "dead": -40.0, "ended": -1.0, "late": 3.0, "soon": 14.0}
+    for name in (*days_left, "moved"):
+        house.add(f"{name}.acme.test")
+    house.work()
+    due_with(house, "moved.acme.test", -1.0, moved=True)
+    for name, left in days_left.items():
+        due_with(house, f"{name}.acme.test", left)
+    house.add("new.acme.test")
+    expected = ["late", "soon", "dead", "ended", "new", "moved", "other"]
+    assert order_of_claims(house) == expected, "within a turn, the longest waiting first"
+
+
+@both_databases
+def test_who_waits_until_its_certificate_is_about_to_end_moves_to_the_front(house: House) -> None:
+    for name in ("first", "second", "moved"):
+        house.add(f"{name}.acme.test")
+    house.work()
+    due_with(house, "moved.acme.test", 29, moved=True)
+    due_with(house, "first.acme.test", 88)
+    due_with(house, "second.acme.test", 29)
+    house.add("new.acme.test")
+    house.clock.forward(minutes=2)
+    assert hasten(house.plane.database, house.clock()) == 0
+    house.clock.forward(days=20)
+    assert hasten(house.plane.database, house.clock()) == 1
+    assert hasten(house.plane.database, house.clock()) == 0, "it was moved before"
+    assert order_of_claims(house) == ["second", "new", "moved", "first"]
 
 
 def test_a_lease_that_ended_may_be_taken_and_its_former_holder_writes_nothing(house: House) -> None:

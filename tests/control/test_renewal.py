@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from control import reasons, renewal
 from control.ports import RenewalInfo
+from control.urgency import urgency
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -161,11 +162,11 @@ def test_waiting_grows_and_never_shrinks() -> None:
         assert all(b >= a - (a - START) / 10 for a, b in pairwise(waits))
 
 
-def test_expiring_certificates_come_first_then_new_hosts_then_other_renewals() -> None:
+def test_expiring_certificates_come_first_then_ended_ones_new_hosts_and_other_renewals() -> None:
     end = START + 90 * DAY
-    assert renewal.urgency(END_SOON, not_before=START, not_after=end) == 0
-    assert renewal.urgency(START) == 1
-    assert renewal.urgency(START + 61 * DAY, not_before=START, not_after=end) == 2
+    moments = (END_SOON, end, START + 61 * DAY)
+    ending, ended, other = (urgency(m, not_before=START, not_after=end) for m in moments)
+    assert ending < ended < urgency(START) < other
 
 
 END_SOON = START + 80 * DAY

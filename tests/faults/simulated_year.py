@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 
 from control import limits, renewal
 from control.ports import RenewalInfo
+from control.urgency import ends_soon, urgency
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 ACCOUNT = "https://acme-v02.api.letsencrypt.org/acme/acct/1"
@@ -200,7 +201,7 @@ class Turns:
             host = self.hosts[number]
             if host.due != due:
                 continue  # it has become due at another time since
-            turn = renewal.urgency(now, not_before=host.not_before, not_after=host.not_after)
+            turn = urgency(due, not_before=host.not_before, not_after=host.not_after)
             heapq.heappush(self.ready, (turn, due, number))
 
 
@@ -210,7 +211,7 @@ def _room(host: Host, levels: dict[str, datetime], now: datetime) -> datetime:
     kind = limits.REPLACEMENT if inside else limits.SAME_SET
     charges = limits.order_charges(LETS_ENCRYPT, ACCOUNT, host.name, kind)
     share = limits.BULK_SHARE
-    if renewal.ends_soon(now, host.not_before, host.not_after):
+    if ends_soon(now, host.not_before, host.not_after):
         share = limits.SHARE
     until = limits.earliest(charges, levels, now, share=share)
     if until <= now:

@@ -21,6 +21,7 @@ from control.plane import Plane
 from control.reconcile import reconcile
 from control.sealing import Keyring
 from control.settings import Settings
+from control.urgency import OTHER
 from deploy import services
 from deploy.postgresql import Cluster
 from deploy.process import free_port
@@ -108,7 +109,7 @@ def host(number: int, now: datetime) -> dict[str, object]:
         "enabled": True, "generation": 1, "status": "ready", "step": "served", "attempts": 0,
         "theme": {}, "logos": {}, "certificate_id": number + 1, "renew_requested": False,
         "tokens": [], "change": 1, "published": 1, "revision": number + 1,
-        "due_at": now + timedelta(minutes=1 + number % 86_400),
+        "urgency": OTHER, "due_at": now + timedelta(minutes=1 + number % 86_400),
     }  # fmt: skip
 
 
