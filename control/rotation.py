@@ -5,18 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from control import sealing
 from control.models import Account, Certificate, Order, VirtualHost, Webhook, locked
 from control.plane import Plane, record
+from control.publishing import Published, known_epoch, last_revision, wait_applied
 from control.reconcile import publish_pending
 
 
 class NotEverywhere(Exception):
     """An edge does not have the new key yet; the text names it."""
+
+
+class StillNeeded(Exception):
+    """A key cannot be taken out: something is sealed by it; the text says what."""
 
 
 def rotate(
@@ -41,12 +47,51 @@ def rotate(
     return kid, sealed
 
 
-def drop_old(path: Path) -> list[str]:
-    """Leave only the sealing key in the file; what was taken out. Backups sealed by those stay shut."""
+def drop_old(plane: Plane, path: Path, seconds: float) -> list[str]:
+    """Leave only the sealing key in the file; what was taken out. Backups sealed by those stay shut.
+
+    Raises StillNeeded where something is sealed by one of them, NotApplied where an edge may hold such a seal.
+    """
     keys = sealing.read(path)
     first = next(iter(keys))
+    with plane.database.reading() as session:
+        left = [name for name, query in _uses(first).items() if session.scalar(query.limit(1))]
+        wanted = Published(known_epoch(session), last_revision(session))
+    if left:
+        raise StillNeeded(
+            f"there are {' and '.join(left)} sealed by another key than {first}: rotate again"
+        )
+    if plane.store.edges():
+        wait_applied(plane, wanted, seconds)
     sealing.write(path, {first: keys[first]})
     return [kid for kid in keys if kid != first]
+
+
+def _other(column: InstrumentedAttribute[Any], kid: str) -> ColumnElement[bool]:
+    """Whether a sealed text names another kid, letter for letter: LIKE has wildcards and may ignore case."""
+    prefix = f"{sealing.VERSION}:{kid}:"
+    return func.substr(column, 1, len(prefix)) != prefix
+
+
+def _certified(kid: str) -> Select[Any]:
+    """Hosts whose certificate's key is sealed by another."""
+    return (
+        select(VirtualHost.id)
+        .join(Certificate, Certificate.id == VirtualHost.certificate_id)
+        .where(_other(Certificate.sealed_key, kid))
+    )
+
+
+def _uses(kid: str) -> dict[str, Select[Any]]:
+    """What is sealed by other keys than this, by what it is called."""
+    return {
+        "certificates": _certified(kid),
+        "orders": select(Order.virtual_host_id).where(_other(Order.sealed_key, kid)),
+        "webhooks": select(Webhook.name).where(_other(Webhook.sealed_secret, kid)),
+        "accounts": select(Account.directory_url).where(
+            or_(_other(Account.sealed_key, kid), _other(Account.sealed_next_key, kid))
+        ),
+    }
 
 
 def _wait_for_edges(plane: Plane, kid: str, seconds: float, say: Callable[[str], object]) -> None:
@@ -70,7 +115,8 @@ def _again(plane: Plane, sealed: str, purpose: str) -> str:
 
 def _accounts(plane: Plane, kid: str) -> int:
     with plane.database.writing() as session:
-        rows = [a for a in session.scalars(select(Account)) if sealing.kid_of(a.sealed_key) != kid]
+        others = or_(_other(Account.sealed_key, kid), _other(Account.sealed_next_key, kid))
+        rows = session.scalars(select(Account).where(others)).all()
         for account in rows:
             purpose = sealing.for_account(account.directory_url)
             account.sealed_key = _again(plane, account.sealed_key, purpose)
@@ -84,7 +130,7 @@ def _orders(plane: Plane, kid: str) -> int:
         rows = session.execute(
             select(Order, VirtualHost.hostname)
             .join(VirtualHost, VirtualHost.id == Order.virtual_host_id)
-            .where(Order.sealed_key.not_like(f"v1:{kid}:%"))
+            .where(_other(Order.sealed_key, kid))
         ).all()
         for order, hostname in rows:
             purpose = sealing.for_hostname(hostname, order.spki)
@@ -94,8 +140,7 @@ def _orders(plane: Plane, kid: str) -> int:
 
 def _webhooks(plane: Plane, kid: str) -> int:
     with plane.database.writing() as session:
-        old = Webhook.sealed_secret.not_like(f"v1:{kid}:%")
-        rows = session.scalars(select(Webhook).where(old)).all()
+        rows = session.scalars(select(Webhook).where(_other(Webhook.sealed_secret, kid))).all()
         for hook in rows:
             hook.sealed_secret = _again(plane, hook.sealed_secret, sealing.for_webhook(hook.name))
         return len(rows)
@@ -113,14 +158,7 @@ def _certificates(plane: Plane, kid: str) -> int:
 
 def _some_certificates(plane: Plane, kid: str) -> list[int]:
     with plane.database.reading() as session:
-        return list(
-            session.scalars(
-                select(VirtualHost.id)
-                .join(Certificate, Certificate.id == VirtualHost.certificate_id)
-                .where(Certificate.sealed_key.not_like(f"v1:{kid}:%"))
-                .limit(200)
-            )
-        )
+        return list(session.scalars(_certified(kid).limit(200)))
 
 
 def _seal_certificate(plane: Plane, session: Session, host_id: int, kid: str) -> int:

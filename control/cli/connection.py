@@ -33,8 +33,9 @@ from control.wiring import connect
 OURS = (
     DatabaseUnavailable, InvalidHostname, DomainTaken, NotFailed, OlderGeneration, OwnedElsewhere,
     PrimaryFixed, NotRenewable, NoSuchHost, KeyringError, sealing.CannotOpen,
-    rotation.NotEverywhere, accounts.NothingToRevoke, environment.InvalidSetting, certificates.Unusable,
-    NotTold, endpoint.BadUrl, webhooks.NoSuchWebhook,
+    rotation.NotEverywhere, rotation.StillNeeded, accounts.NothingToRevoke,
+    environment.InvalidSetting, certificates.Unusable, NotTold, endpoint.BadUrl,
+    webhooks.NoSuchWebhook,
 )  # fmt: skip
 
 

@@ -77,4 +77,5 @@ def keyring_rotate(timeout: float, drop_old: bool) -> None:
     )
     click.echo(f"{kid} seals; {sealed} keys sealed again")
     if drop_old:
-        click.echo(f"taken out: {', '.join(rotation.drop_old(path)) or 'none'}")
+        dropped = rotation.drop_old(connected, path, timeout)
+        click.echo(f"taken out: {', '.join(dropped) or 'none'}")
