@@ -40,16 +40,17 @@ def reconcile_command(rebuild: bool, as_json: bool) -> None:
 @click.option("--watch", is_flag=True, help="Stay, and write again whenever it changes.")
 @click.option("--run", "command", help="Command to run after each change.")
 @click.option("--every", default=5.0, show_default=True, help="Seconds between looks.")
+@as_json
 @plainly
 def export_command(
-    hostname: str, directory: Path, watch: bool, command: str | None, every: float
+    hostname: str, directory: Path, watch: bool, command: str | None, every: float, as_json: bool
 ) -> None:
     """Write privkey.pem, fullchain.pem and combined.pem (0600) for Dovecot and Postfix."""
     connected = plane()
     seen = ""
     while True:
         try:
-            seen = _export_once(connected, hostname, directory, command, seen)
+            seen = _export_once(connected, hostname, directory, command, seen, as_json)
         except (OperationalError, certificates.Unusable, NoSuchHost, KeyringError) as problem:
             if not watch:
                 raise
@@ -60,7 +61,12 @@ def export_command(
 
 
 def _export_once(
-    connected: Plane, hostname: str, directory: Path, command: str | None, seen: str
+    connected: Plane,
+    hostname: str,
+    directory: Path,
+    command: str | None,
+    seen: str,
+    as_json: bool,
 ) -> str:
     """Write the files where the certificate is not the one seen last, and run the command."""
     with connected.database.reading() as session:
@@ -68,7 +74,8 @@ def _export_once(
     if certificate is not None and certificate.sha256 == seen:
         return seen
     written = exporting.export(connected, hostname, directory)
-    click.echo(f"{hostname}: certificate {written[:12]} written to {directory}")
+    value = {"hostname": hostname, "sha256": written, "directory": str(directory)}
+    show(value, as_json, f"{hostname}: certificate {written[:12]} written to {directory}")
     if command:
         done = subprocess.run(shlex.split(command), check=False)  # noqa: S603 # the operator's own
         if done.returncode:

@@ -32,6 +32,7 @@ def host() -> None:
 @click.option("--domain", "domains", multiple=True, help="A mail domain to link; may be repeated.")
 @click.option("--owner", help="Who owns it.")
 @click.option("--disabled", is_flag=True, help="Get the certificate, serve nothing yet.")
+@click.option("--force", is_flag=True, help="Even if it has another owner.")
 @click.option("--wait", is_flag=True, help="Show each step until it is served.")
 @click.option("--timeout", default=120.0, show_default=True, help="Seconds to wait.")
 @as_json
@@ -41,6 +42,7 @@ def host_add(
     domains: tuple[str, ...],
     owner: str | None,
     disabled: bool,
+    force: bool,
     wait: bool,
     timeout: float,
     as_json: bool,
@@ -52,12 +54,12 @@ def host_add(
         enabled=False if disabled else UNSET,
         owner=owner or UNSET,
     )
-    record, created = registry.put(connected, hostname, wish, WHO)
+    record, created = registry.put(connected, hostname, wish, WHO, force=force)
     if not as_json:
         click.echo(f"{hostname}: {'created' if created else 'is there already'}")
     if wait:
         record = _follow(connected, hostname, timeout, quiet=as_json)
-    show(_shown(connected, record), as_json, f"{hostname}: {record.status}")
+    _say(connected, record, as_json, f"{hostname}: {record.status}")
     if wait and record.status != "ready":
         sys.exit(2)
 
@@ -120,11 +122,13 @@ def host_show(hostname: str, as_json: bool) -> None:
 
 @host.command("retry")
 @click.argument("hostname")
+@as_json
 @plainly
-def host_retry(hostname: str) -> None:
+def host_retry(hostname: str, as_json: bool) -> None:
     """Try a failed one again now."""
-    registry.retry(plane(), hostname, WHO)
-    click.echo(f"{hostname}: tried again now")
+    connected = plane()
+    record = registry.retry(connected, hostname, WHO)
+    _say(connected, record, as_json, f"{hostname}: tried again now")
 
 
 @host.command("renew")
@@ -135,8 +139,11 @@ def host_retry(hostname: str) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Only certificates that lead to none of the roots in this PEM file.",
 )
+@as_json
 @plainly
-def host_renew(hostname: str | None, everyone: bool, not_signed_by: Path | None) -> None:
+def host_renew(
+    hostname: str | None, everyone: bool, not_signed_by: Path | None, as_json: bool
+) -> None:
     """Issue again now: one, or all, or all that a root no longer vouches for."""
     connected = plane()
     if bool(hostname) == (everyone or not_signed_by is not None):
@@ -144,7 +151,7 @@ def host_renew(hostname: str | None, everyone: bool, not_signed_by: Path | None)
     names = [hostname] if hostname else _certified(connected, not_signed_by)
     for name in names:
         registry.renew(connected, name, WHO)
-    click.echo(f"{len(names)} to be issued again")
+    show({"renewed": names}, as_json, f"{len(names)} to be issued again")
 
 
 @host.command("revoke")
@@ -157,11 +164,13 @@ def host_renew(hostname: str | None, everyone: bool, not_signed_by: Path | None)
     help="Why, as the CA will say.",
 )
 @click.confirmation_option(prompt="Revoke it at the CA? This cannot be undone")
+@as_json
 @plainly
-def host_revoke(hostname: str, reason: str) -> None:
+def host_revoke(hostname: str, reason: str, as_json: bool) -> None:
     """Revoke a hostname's certificate at the CA, and issue another."""
     sha256 = accounts.revoke(plane(), hostname, accounts.REVOCATION_REASONS[reason], WHO)
-    click.echo(f"certificate {sha256} is revoked; another is being issued")
+    value = {"hostname": hostname, "revoked": sha256}
+    show(value, as_json, f"certificate {sha256} is revoked; another is being issued")
 
 
 @host.command("upload")
@@ -169,49 +178,59 @@ def host_revoke(hostname: str, reason: str) -> None:
 @click.option("--chain", type=_PEM, help="PEM file: the certificate, then its intermediates.")
 @click.option("--key", type=_PEM, help="PEM file: its private key, without a passphrase.")
 @click.option("--remove", is_flag=True, help="Go back to the CA instead.")
+@as_json
 @plainly
-def host_upload(hostname: str, chain: Path | None, key: Path | None, remove: bool) -> None:
+def host_upload(
+    hostname: str, chain: Path | None, key: Path | None, remove: bool, as_json: bool
+) -> None:
     """Serve a certificate of your own instead of one of the CA's."""
     if remove == bool(chain or key) or bool(chain) != bool(key):
         raise click.UsageError("give --chain FILE and --key FILE, or --remove")
     connected = plane()
     if chain is None or key is None:
-        registry.back_to_acme(connected, hostname, WHO)
-        click.echo(f"{hostname}: back to the CA; the uploaded one is served until there is another")
+        record = registry.back_to_acme(connected, hostname, WHO)
+        words = f"{hostname}: back to the CA; the uploaded one is served until there is another"
+        _say(connected, record, as_json, words)
         return
     opened = certificates.load_key(key.read_text(encoding="ascii", errors="replace"))
     text = chain.read_text(encoding="ascii", errors="replace")
     facts = certificates.check(text, opened, hostname, now())
-    registry.upload(connected, hostname, facts, WHO)
-    click.echo(f"{hostname}: certificate of {facts.issuer}, valid until {facts.not_after:%Y-%m-%d}")
+    record = registry.upload(connected, hostname, facts, WHO)
+    words = f"{hostname}: certificate of {facts.issuer}, valid until {facts.not_after:%Y-%m-%d}"
+    _say(connected, record, as_json, words)
 
 
 @host.command("enable")
 @click.argument("hostname")
+@as_json
 @plainly
-def host_enable(hostname: str) -> None:
+def host_enable(hostname: str, as_json: bool) -> None:
     """Serve it."""
-    registry.change(plane(), hostname, Wish(enabled=True), WHO, force=True)
-    click.echo(f"{hostname}: enabled")
+    connected = plane()
+    record = registry.change(connected, hostname, Wish(enabled=True), WHO, force=True)
+    _say(connected, record, as_json, f"{hostname}: enabled")
 
 
 @host.command("disable")
 @click.argument("hostname")
+@as_json
 @plainly
-def host_disable(hostname: str) -> None:
+def host_disable(hostname: str, as_json: bool) -> None:
     """Refuse it at the edge; its certificate goes on being renewed."""
-    registry.change(plane(), hostname, Wish(enabled=False), WHO, force=True)
-    click.echo(f"{hostname}: disabled")
+    connected = plane()
+    record = registry.change(connected, hostname, Wish(enabled=False), WHO, force=True)
+    _say(connected, record, as_json, f"{hostname}: disabled")
 
 
 @host.command("delete")
 @click.argument("hostname")
 @click.option("--force", is_flag=True, help="Even if it has an owner.")
+@as_json
 @plainly
-def host_delete(hostname: str, force: bool) -> None:
+def host_delete(hostname: str, force: bool, as_json: bool) -> None:
     """Delete it: edges refuse it within seconds."""
     registry.delete(plane(), hostname, WHO, force=force)
-    click.echo(f"{hostname}: deleted")
+    show({"hostname": hostname, "deleted": True}, as_json, f"{hostname}: deleted")
 
 
 def _certified(connected: Plane, root: Path | None) -> list[str]:
@@ -247,6 +266,11 @@ def _follow(connected: Plane, hostname: str, seconds: float, *, quiet: bool) -> 
         if record.status != "pending" or time.monotonic() > deadline:
             return record
         time.sleep(0.1)
+
+
+def _say(connected: Plane, record: VirtualHost, as_json: bool, words: str) -> None:
+    """The record for a script, `words` for people; only the former needs what the API is made of."""
+    show(_shown(connected, record) if as_json else None, as_json, words)
 
 
 def _shown(connected: Plane, record: VirtualHost) -> dict[str, Any]:

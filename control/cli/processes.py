@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from control import registry, webhooks
-from control.cli.connection import plainly, plane, read_settings
+from control.cli.connection import as_json, plainly, plane, read_settings, show
 from control.database import Database
 from control.plane import Plane
 from control.wiring import messenger
@@ -22,8 +22,9 @@ SWITCH_SECONDS = 0.0005
 
 @click.command()
 @click.option("--down-to", metavar="REVISION", help="Go back to this revision (base: drop all).")
+@as_json
 @plainly
-def migrate(down_to: str | None) -> None:
+def migrate(down_to: str | None, as_json: bool) -> None:
     """Bring the database to this version's schema."""
     from control import schema
 
@@ -32,7 +33,8 @@ def migrate(down_to: str | None) -> None:
         schema.downgrade(database, down_to)
     else:
         schema.upgrade(database)
-    click.echo(f"schema is at {schema.current(database) or 'nothing'}")
+    current = schema.current(database)
+    show({"schema": current}, as_json, f"schema is at {current or 'nothing'}")
 
 
 @click.command()

@@ -27,8 +27,9 @@ def settings_show(as_json: bool) -> None:
 
 @settings_group.command("set")
 @click.argument("assignments", nargs=-1, required=True, metavar="NAME=VALUE…")
+@as_json
 @plainly
-def settings_set(assignments: tuple[str, ...]) -> None:
+def settings_set(assignments: tuple[str, ...], as_json: bool) -> None:
     """Change some; VALUE is JSON or plain text, `null` for none."""
     given = dict(_assignment(text) for text in assignments)
     from marshmallow import ValidationError
@@ -41,8 +42,9 @@ def settings_set(assignments: tuple[str, ...]) -> None:
         faults = problem.messages_dict
         field, fault = next(iter(faults.items()))
         raise click.ClickException(f"{field}: {fault[0]}") from problem
-    registry.configure(plane(), changes, WHO)
-    click.echo(", ".join(f"{name}={plain(value)}" for name, value in changes.items()))
+    values = registry.configure(plane(), changes, WHO).as_dict()
+    words = ", ".join(f"{name}={plain(value)}" for name, value in changes.items())
+    show(values, as_json, words)
 
 
 def _assignment(text: str) -> tuple[str, Any]:

@@ -78,20 +78,22 @@ def webhook_list(as_json: bool) -> None:
 
 @webhook.command("remove")
 @click.argument("name")
+@as_json
 @plainly
-def webhook_remove(name: str) -> None:
+def webhook_remove(name: str, as_json: bool) -> None:
     """Tell it nothing more."""
     webhooks.remove(plane(), name, WHO)
-    click.echo(f"webhook {name} is removed")
+    show({"name": name, "removed": True}, as_json, f"webhook {name} is removed")
 
 
 @webhook.command("test")
 @click.argument("name")
+@as_json
 @plainly
-def webhook_test(name: str) -> None:
+def webhook_test(name: str, as_json: bool) -> None:
     """Send it one event of kind `test` now, and say what it answers."""
     connected = plane()
     status = webhooks.try_out(connected, name, messenger(connected.settings))
-    click.echo(f"{name} answers {status}")
+    show({"name": name, "status": status}, as_json, f"{name} answers {status}")
     if not 200 <= status < 300:
         sys.exit(2)

@@ -95,10 +95,11 @@ def _free(session: Session, name: str, hint: str) -> None:
 
 @token.command("revoke")
 @click.argument("name")
+@as_json
 @plainly
-def token_revoke(name: str) -> None:
+def token_revoke(name: str, as_json: bool) -> None:
     """End a token at once; its name may be used again."""
     with plane().database.writing() as session:
         session.delete(_token(session, name))
         record(session, "token_revoked", now(), actor=WHO.name, name=name)
-    click.echo(f"token {name} is revoked")
+    show({"name": name, "revoked": True}, as_json, f"token {name} is revoked")

@@ -159,7 +159,7 @@ class VirtualHost(Record):
         if self.owner is not None and self.owner != owner and self.deleted_at is None:
             raise OwnedElsewhere(
                 f"{self.hostname} belongs to {self.owner}: "
-                "name that owner, or use ?force=true to take it over"
+                "name that owner, or take it over with ?force=true (edgectl: --force)"
             )
 
     def accept_generation(self, generation: int | None) -> None:
