@@ -1,0 +1,40 @@
+"""Requests that wait, against the API as it really runs: however many there are, others find a thread."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from control.api.virtual_hosts import MOST_WAITING
+from deploy.control import edgectl
+from deploy.process import wait_until
+from tests.control.running import installation
+
+HOST = "/api/v1/virtualhosts/mail.acme.test"
+ASKED = 60
+"""More than gunicorn has threads."""
+
+
+def test_more_waiting_requests_than_threads_do_not_starve_others(tmp_path: Path) -> None:
+    with installation(tmp_path) as running:
+        token = edgectl(running.env, "token", "create", "t").strip()
+        running.api()
+        running.request("PUT", HOST, token, {})
+
+        def ask(_: int) -> str:
+            return str(running.request("GET", f"{HOST}?wait=60", token)["status"])
+
+        with ThreadPoolExecutor(ASKED) as pool:
+            waits = [pool.submit(ask, number) for number in range(ASKED)]
+            at_once = ASKED - MOST_WAITING
+            wait_until(lambda: answered(waits) == at_once, 30, "those too many are answered")
+            assert running.request("PUT", HOST, token, {"hsts_max_age": 60})["hsts_max_age"] == 60
+            assert answered(waits) == at_once, "the others still wait"
+            running.worker()
+            statuses = [wait.result(60) for wait in waits]
+        assert statuses.count("ready") == MOST_WAITING
+
+
+def answered(waits: list[Future[str]]) -> int:
+    """How many of the requests have come to their end."""
+    return sum(wait.done() for wait in waits)
