@@ -143,6 +143,9 @@ class CertificateAuthority(Protocol):
     ) -> Account:
         """newAccount, or the account that this key already has; agrees to the terms (§7.3, §7.3.1)."""
 
+    def find_account(self, account: Account) -> str | None:
+        """The URI of the account that this key has at the CA; None where it has none. Makes none (§7.3.1)."""
+
     def roll_over(self, account: Account, new_key: bytes) -> Account:
         """keyChange (§7.3.5): the same account with `new_key` (PKCS#8 DER).
 

@@ -270,7 +270,7 @@ class EdgeList(Schema):
 
 
 class CheckSchema(Schema):
-    """One check of the preflight."""
+    """One check of the preflight, or of a CA."""
 
     check = fields.String()
     verdict = fields.String(validate=validate.OneOf(("pass", "warn", "fail")))
@@ -282,7 +282,7 @@ class CheckSchema(Schema):
 
 
 class CheckList(Schema):
-    """All checks of the preflight."""
+    """All checks, in order."""
 
     items = fields.List(fields.Nested(CheckSchema))
     next = fields.String(allow_none=True)
@@ -335,6 +335,14 @@ class ReservedSchema(Schema):
     """Names that no virtual host may have, besides `localhost` and the primary hostname."""
 
     items = fields.List(fields.String())
+
+
+class AuthoritySchema(Schema):
+    """The CA to try."""
+
+    acme_directory_url = fields.String(
+        required=True, validate=[validate.Length(max=500), _directory_url]
+    )
 
 
 class WebhookSchema(Schema):

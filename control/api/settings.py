@@ -7,9 +7,9 @@ from typing import Any
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
-from control import registry
+from control import registry, trial
 from control.api.context import plane, who
-from control.api.schemas import ReservedSchema, SettingsSchema
+from control.api.schemas import AuthoritySchema, CheckList, ReservedSchema, SettingsSchema
 
 blueprint = Blueprint("settings", __name__, description="Run-time settings")
 
@@ -35,3 +35,12 @@ class Settings(MethodView):
 def reserved() -> dict[str, Any]:
     """Which hostnames the operator keeps from everybody (RESERVED_HOSTNAMES); read-only."""
     return {"items": list(plane().settings.reserved_hostnames)}
+
+
+@blueprint.route("/settings/test", methods=["POST"])
+@blueprint.arguments(AuthoritySchema)
+@blueprint.response(200, CheckList)
+def test(asked: dict[str, str]) -> dict[str, Any]:
+    """Try a CA before it is used: directory, account, terms; nothing is made there."""
+    checks = trial.examine(plane(), asked["acme_directory_url"])
+    return {"items": [vars(check) for check in checks], "next": None}

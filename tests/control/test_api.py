@@ -730,6 +730,14 @@ class TestAround:
         answer = client.get("/api/v1/settings/reserved_hostnames")
         assert answer.json == {"items": ["mail.kept.test"]}
 
+    def test_a_ca_is_tried_before_it_is_saved(self, client: FlaskClient, house: House) -> None:
+        asked = {"acme_directory_url": house.authority.directory_url}
+        answer = client.post("/api/v1/settings/test", json=asked).json
+        assert [item["check"] for item in answer["items"]] == ["directory", "account", "terms"]
+        assert client.post("/api/v1/settings/test", json={}).status_code == 422
+        wrong = {"acme_directory_url": "http://ca.example/dir"}
+        assert client.post("/api/v1/settings/test", json=wrong).status_code == 422
+
     def test_preflight_names_each_check(self, client: FlaskClient) -> None:
         put(client)
         items = client.get(f"{ACME}/preflight").json["items"]

@@ -118,6 +118,7 @@ class FakeAuthority:
     def meta(self) -> DirectoryMeta:
         """See the port."""
         return DirectoryMeta(
+            terms_of_service="https://fake-ca.test/terms",
             caa_identities=("fake-ca.test",),
             external_account_required=self.external_account_required,
             profiles=self.profiles,
@@ -140,6 +141,12 @@ class FakeAuthority:
             uri = f"{self.directory_url}/account/{next(self._numbers)}"
             self._accounts[uri] = spki
         return replace(account, uri=uri)
+
+    def find_account(self, account: Account) -> str | None:
+        """See the port."""
+        self._ask("find_account", account.directory_url)
+        spki = _spki(account.key)
+        return next((uri for uri, known in self._accounts.items() if known == spki), None)
 
     def roll_over(self, account: Account, new_key: bytes) -> Account:
         """See the port."""

@@ -43,6 +43,14 @@ def test_the_same_key_finds_its_account_again(ca: Ca) -> None:
     assert ca.authority.register(account, None) == first
 
 
+def test_an_account_is_looked_for_without_making_one(ca: Ca) -> None:
+    account = new_account(ca.authority.directory_url)
+    assert ca.authority.find_account(account) is None
+    assert ca.authority.find_account(account) is None
+    registered = ca.authority.register(account, None)
+    assert ca.authority.find_account(account) == registered.uri
+
+
 def test_an_order_is_resumed_by_its_url_alone(ca: Ca) -> None:
     account = ca.registered()
     order = ca.authority.new_order(account, "resume.acme.example")

@@ -164,19 +164,19 @@ class AcmeAuthority:
         try:
             self._post(url, old, json.loads(inner), readable=_anything)
         except AuthorityError:
-            if not self._has(rolled):
+            if self.find_account(rolled) != account.uri:
                 raise
         return rolled
 
-    def _has(self, account: Account) -> bool:
-        """Whether the CA knows the account under its key (§7.3.1)."""
+    def find_account(self, account: Account) -> str | None:
+        """See the port."""
         try:
             answer = self._post(
                 self._endpoint("newAccount"), Signer(account.key), {"onlyReturnExisting": True}
             )
         except AccountUnknown:
-            return False
-        return answer.location == account.uri
+            return None
+        return self._wire.check(answer.location)
 
     # Orders (§7.4)
 
