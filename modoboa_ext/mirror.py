@@ -21,17 +21,18 @@ ASKED_AT_ONCE = 8
 ROWS_AT_ONCE = 100
 log = logging.getLogger("modoboa.jobs")
 rests_until = 0.0
+rests_because = ""
 
 
-def refresh(hosts: Iterable[VirtualHost]) -> bool:
-    """Bring the mirrors of `hosts` up to date; whether the control plane could be asked.
+def refresh(hosts: Iterable[VirtualHost]) -> str | None:
+    """Bring the mirrors of `hosts` up to date; a sentence where the control plane could not be asked.
 
     After an answer that did not come, it is left in peace for a few seconds, so that an
     administrator's pages stay quick while it is away.
     """
-    global rests_until
+    global rests_until, rests_because
     if time.monotonic() < rests_until:
-        return False
+        return rests_because
     old = [host for host in hosts if is_old(host)]
     try:
         control = connect(PATIENCE_SECONDS) if old else None
@@ -39,12 +40,12 @@ def refresh(hosts: Iterable[VirtualHost]) -> bool:
             if answer is not None:
                 note(host, answer)
             distrust(host, answer)
-    except Unreachable:
-        rests_until = time.monotonic() + PAUSE_SECONDS
-        return False
-    except ControlPlaneError:
-        return False
-    return True
+    except Unreachable as error:
+        rests_until, rests_because = time.monotonic() + PAUSE_SECONDS, error.message
+        return error.message
+    except ControlPlaneError as error:
+        return error.message
+    return None
 
 
 def is_old(host: VirtualHost) -> bool:
@@ -118,6 +119,9 @@ def chained(answer: dict, before: dict) -> dict:
     return answer
 
 
-def stale_since(hosts: Iterable[VirtualHost]):
-    """The time of the oldest mirror among `hosts`, None where there is none."""
-    return min((host.mirrored_at for host in hosts if host.mirrored_at), default=None)
+def staleness(problem: str | None, hosts: Iterable[VirtualHost]) -> dict[str, object]:
+    """What an answer says of its age: `stale_since`, the oldest mirror's time, and `stale_because`; else nulls."""
+    if problem is None:
+        return {"stale_since": None, "stale_because": None}
+    known = (host.mirrored_at for host in hosts if host.mirrored_at)
+    return {"stale_since": min(known, default=timezone.now()), "stale_because": problem}

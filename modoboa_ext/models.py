@@ -10,8 +10,20 @@ from django.db import models
 from django.utils import timezone
 
 HOSTNAME_LENGTH = 253
-REFUSED_HINT = "The control plane refuses this hostname: resolve what it names, then retry."
-WAITING_HINT = "Waiting until the control plane confirms it; it is told again every minute."
+REFUSED = {
+    "step": "push",
+    "reason": "control_plane_refused",
+    "actor": "operator",
+    "hint": "Resolve what it names; it is told again every minute.",
+}
+WAITING = {
+    "step": "push",
+    "reason": "control_plane_waiting",
+    "actor": "nobody",
+    "detail": None,
+    "hint": "Nothing to do, unless it stays so: it is told again every minute.",
+}
+"""Why a host is not confirmed, in the shape of the control plane's errors."""
 
 
 def after(generation: int) -> int:
@@ -93,14 +105,7 @@ class VirtualHost(models.Model):
         """The error as last heard of; a refusal by the control plane is one; {} where there is none."""
         if self.confirmed:
             return self.mirror.get("error") or {}
-        if self.refusal:
-            return {
-                "step": "push",
-                "actor": "operator",
-                "detail": self.refusal,
-                "hint": REFUSED_HINT,
-            }
-        return {"step": "push", "actor": "nobody", "detail": None, "hint": WAITING_HINT}
+        return {**REFUSED, "detail": self.refusal} if self.refusal else WAITING
 
     def change(self, **fields: Any) -> None:
         """Set `fields` and save as a new generation; the caller holds the row's lock."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from rest_framework import serializers
@@ -10,7 +11,6 @@ from modoboa_ext import theme
 from modoboa_ext.models import VirtualHost
 
 LOGO_TYPES = ("login", "menu", "creation_form")
-STATUSES = ("pending", "ready", "failed")
 LARGEST_LOGO = 1_000_000
 
 
@@ -29,6 +29,7 @@ class VirtualHostSerializer(serializers.ModelSerializer):
     certificate_valid_until = serializers.SerializerMethodField()
     certificate_valid_from = serializers.SerializerMethodField()
     certificate_issuer = serializers.SerializerMethodField()
+    certificate_source = serializers.SerializerMethodField()
     provisioning_status = serializers.SerializerMethodField()
     last_provisioning_error = serializers.SerializerMethodField()
     provisioning_hint = serializers.SerializerMethodField()
@@ -47,6 +48,7 @@ class VirtualHostSerializer(serializers.ModelSerializer):
             "certificate_valid_until",
             "certificate_valid_from",
             "certificate_issuer",
+            "certificate_source",
             "provisioning_status",
             "last_provisioning_error",
             "provisioning_hint",
@@ -75,6 +77,10 @@ class VirtualHostSerializer(serializers.ModelSerializer):
         """Who signed it."""
         return host.certificate.get("issuer")
 
+    def get_certificate_source(self, host: VirtualHost) -> str | None:
+        """`acme` or `uploaded`."""
+        return host.certificate.get("source")
+
     def get_provisioning_status(self, host: VirtualHost) -> str:
         """`pending`, `ready` or `failed`."""
         return host.status
@@ -96,8 +102,26 @@ class VirtualHostSerializer(serializers.ModelSerializer):
         return host.problem or None
 
 
-class VirtualHostDetailSerializer(VirtualHostSerializer):
-    """One virtual host with everything the control plane says, and how old that is."""
+class CurrentHostSerializer(VirtualHostSerializer):
+    """One virtual host, and since when and why that is out of date where it is (`mirror.staleness`)."""
+
+    stale_since = serializers.SerializerMethodField()
+    stale_because = serializers.SerializerMethodField()
+
+    class Meta(VirtualHostSerializer.Meta):
+        fields = (*VirtualHostSerializer.Meta.fields, "stale_since", "stale_because")
+
+    def get_stale_since(self, host: VirtualHost) -> datetime | None:
+        """Null, or the time of what is shown."""
+        return self.context["stale_since"]
+
+    def get_stale_because(self, host: VirtualHost) -> str | None:
+        """Null, or why the control plane could not be asked."""
+        return self.context["stale_because"]
+
+
+class VirtualHostDetailSerializer(CurrentHostSerializer):
+    """The same with everything the control plane says."""
 
     certificate = serializers.SerializerMethodField()
     served_by = serializers.SerializerMethodField()
@@ -107,9 +131,9 @@ class VirtualHostDetailSerializer(VirtualHostSerializer):
     confirmed = serializers.BooleanField()
     mirrored_at = serializers.DateTimeField()
 
-    class Meta(VirtualHostSerializer.Meta):
+    class Meta(CurrentHostSerializer.Meta):
         fields = (
-            *VirtualHostSerializer.Meta.fields,
+            *CurrentHostSerializer.Meta.fields,
             "certificate",
             "served_by",
             "theme",

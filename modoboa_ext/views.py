@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Case, F, Q, TextField, Value, When
-from django.db.models.fields.json import KT
-from django.db.models.functions import Coalesce
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, OpenApiTypes, extend_schema
 from modoboa.lib.pagination import CustomPageNumberPagination
@@ -22,10 +19,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from modoboa_ext import authority, licence, mirror, sync, theme
+from modoboa_ext import licence, listing, mirror, sync, theme
 from modoboa_ext import serializers as shapes
 from modoboa_ext.control_plane import ControlPlaneError, connect
 from modoboa_ext.models import VirtualHost
+
+AUTHORITY_SECONDS = 60.0
+"""How long the control plane may take to try a certificate authority, which may be slow to say no."""
 
 
 class Failure(APIException):
@@ -62,16 +62,16 @@ class Guarded(APIView):
 
 
 class Page(CustomPageNumberPagination):
-    """Modoboa's pages, and since when the status is out of date where it cannot be asked for."""
+    """Modoboa's pages, and since when and why the status is out of date where it cannot be asked for."""
 
     page_size = 25
     max_page_size = 100
-    stale_since = None
+    staleness = mirror.staleness(None, ())
 
     def get_paginated_response(self, data: Any) -> Response:
-        """The page with `stale_since`: null, or the time of the oldest answer shown."""
+        """The page with `stale_since`, the time of the oldest answer shown, and `stale_because`; else nulls."""
         answer = super().get_paginated_response(data)
-        answer.data["stale_since"] = self.stale_since
+        answer.data.update(self.staleness)
         return answer
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
@@ -79,23 +79,8 @@ class Page(CustomPageNumberPagination):
         shape = super().get_paginated_response_schema(schema)
         stale = {"type": "string", "format": "date-time", "nullable": True}
         shape["properties"]["stale_since"] = stale
+        shape["properties"]["stale_because"] = {"type": "string", "nullable": True}
         return shape
-
-
-def by_status(status: str) -> Q:
-    """The rows whose status is this one, as `VirtualHost.status` tells it."""
-    confirmed = Q(generation=F("confirmed_generation"))
-    refused = ~confirmed & ~Q(refusal="")
-    if status == "failed":
-        return refused | confirmed & Q(mirror__status="failed")
-    if status == "ready":
-        return confirmed & Q(mirror__status="ready")
-    settled = Q(mirror__status="ready") | Q(mirror__status="failed")
-    return (~confirmed & Q(refusal="")) | (confirmed & ~settled)
-
-
-URGENCY = Case(When(by_status("failed"), then=0), When(by_status("ready"), then=2), default=1)
-ENDS = Coalesce(KT("mirror__certificate__not_after"), Value(""), output_field=TextField())
 
 
 class VirtualHostViewSet(
@@ -118,12 +103,11 @@ class VirtualHostViewSet(
     def get_queryset(self) -> Any:
         """Everything but tombstones; `?status=` narrows."""
         hosts = VirtualHost.objects.present().with_domains()
-        status = self.request.query_params.get("status")
-        return hosts.filter(by_status(status)) if status in shapes.STATUSES else hosts
+        return listing.narrowed(hosts, self.request.query_params.get("status"), timezone.now())
 
     @extend_schema(
         parameters=[
-            OpenApiParameter("status", OpenApiTypes.STR, enum=shapes.STATUSES),
+            OpenApiParameter("status", OpenApiTypes.STR, enum=listing.FILTERS),
         ]
     )
     def list(self, request: Request) -> Response:
@@ -132,20 +116,17 @@ class VirtualHostViewSet(
         A host without a certificate comes before those with one; equals are told by name.
         """
         hosts = self.get_queryset().annotate(
-            provisioning_status=URGENCY, certificate_valid_until=ENDS
+            provisioning_status=listing.URGENCY, certificate_valid_until=listing.ENDS
         )
         hosts = self.filter_queryset(hosts)
         page = self.paginate_queryset(hosts.order_by(*hosts.query.order_by, "name"))
-        if not mirror.refresh(page):
-            self.paginator.stale_since = mirror.stale_since(page) or timezone.now()
+        self.paginator.staleness = mirror.staleness(mirror.refresh(page), page)
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(responses=shapes.VirtualHostDetailSerializer)
     def retrieve(self, request: Request, pk: str) -> Response:
         """Show one with its step, error, certificate and edges."""
-        host = self.get_object()
-        mirror.refresh([host])
-        return Response(shapes.VirtualHostDetailSerializer(host).data)
+        return current(self.get_object(), shapes.VirtualHostDetailSerializer)
 
     def perform_destroy(self, host: VirtualHost) -> None:
         """Delete it; its domains stay, without a hostname."""
@@ -153,15 +134,14 @@ class VirtualHostViewSet(
             locked = VirtualHost.objects.select_for_update().get(pk=host.pk)
             locked.bury(timezone.now())
 
-    @extend_schema(responses=shapes.VirtualHostSerializer)
+    @extend_schema(responses=shapes.CurrentHostSerializer)
     @action(methods=["get"], detail=False, url_path=r"for_domain/(?P<domain>[0-9]+)")
     def for_domain(self, request: Request, domain: str) -> Response:
         """Show the virtual host that a domain is linked to."""
         host = self.get_queryset().filter(links__domain_id=domain).first()
         if host is None:
             raise NotFound("This domain has no virtual host.")
-        mirror.refresh([host])
-        return Response(self.get_serializer(host).data)
+        return current(host, shapes.CurrentHostSerializer)
 
     @extend_schema(request=shapes.StateSerializer, responses=shapes.VirtualHostSerializer)
     @action(methods=["post"], detail=True)
@@ -271,6 +251,12 @@ class VirtualHostViewSet(
         return control.part(method, host.name, part, **options)
 
 
+def current(host: VirtualHost, shape: type[shapes.CurrentHostSerializer]) -> Response:
+    """The host as it is now, or as last known with the reason why."""
+    problem = mirror.refresh([host])
+    return Response(shape(host, context=mirror.staleness(problem, [host])).data)
+
+
 def shown(given: dict[str, Any]) -> dict[str, Any]:
     """A theme as the API shows it, with the installation's own values beside it."""
     values = dict(parameters.get_global_parameters(app="core"))
@@ -318,7 +304,8 @@ class AuthorityView(Guarded):
 
     @extend_schema(request=shapes.DirectorySerializer, responses=OpenApiTypes.OBJECT)
     def post(self, request: Request) -> Response:
-        """Whether its directory answers, and its terms of service."""
+        """Whether its directory answers, whether it knows our account, and its terms of service."""
         given = shapes.DirectorySerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        return Response({"items": authority.examine(given.validated_data["acme_directory_url"])})
+        patient = connect(AUTHORITY_SECONDS)
+        return Response(patient.call("POST", "/settings/test", json=given.validated_data))

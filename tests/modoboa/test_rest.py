@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import threading
+from datetime import timedelta
 
 import pytest
 from django.db import transaction
+from django.utils import timezone
 from modoboa.admin.models import Domain
 from rest_framework.authtoken.models import Token
 
@@ -90,6 +92,7 @@ def test_the_list_shows_what_the_original_shows(api, town, control_plane):
         "certificate_valid_until": "2027-01-30T00:00:00+00:00",
         "certificate_valid_from": "2026-11-01T00:00:00+00:00",
         "certificate_issuer": "Pebble",
+        "certificate_source": "acme",
         "provisioning_status": "ready",
         "last_provisioning_error": None,
         "provisioning_hint": None,
@@ -110,6 +113,35 @@ def test_pages_search_ordering_and_status_narrow_the_list(api, control_plane):
     assert names("?status=failed") == [ACME]
     assert names("?status=pending") == [GLOBEX]
     assert names("?status=ready") == []
+
+
+def test_a_filter_shows_the_rows_whose_chip_says_so(api, control_plane):
+    for name in (ACME, GLOBEX):
+        control_plane.hosts[name] |= READY
+    age(ACME, GLOBEX)
+    api("get", BASE)
+    VirtualHost.objects.filter(name=GLOBEX).update(enabled=False)
+    names = lambda query: [row["name"] for row in api("get", BASE + query).json()["results"]]  # noqa: E731
+    assert names("?status=ready") == [ACME]
+    assert names("?status=disabled") == [GLOBEX]
+    assert names("?ordering=provisioning_status") == [ACME, GLOBEX]
+    assert names("?status=pending") == names("?status=failed") == []
+
+
+def test_certificates_in_the_last_third_of_their_life_are_found(api, control_plane):
+    now = timezone.now()
+    for name, left, life in ((ACME, 29, 90), (GLOBEX, 31, 90)):
+        ends = now + timedelta(days=left)
+        dates = {
+            "not_before": (ends - timedelta(days=life)).isoformat(),
+            "not_after": ends.isoformat(),
+        }
+        control_plane.hosts[name] |= READY | {"certificate": {**READY["certificate"], **dates}}
+    VirtualHost.objects.create(name="mail.bare.test", generation=1, confirmed_generation=1)
+    age(ACME, GLOBEX)
+    api("get", BASE)
+    answer = api("get", BASE + "?status=expiring").json()
+    assert [row["name"] for row in answer["results"]] == [ACME]
 
 
 def test_the_list_is_sorted_by_what_is_urgent_and_searched_by_domain(api, town, control_plane):
@@ -145,7 +177,7 @@ def test_the_old_version_of_the_api_does_not_have_it(api):
     assert api("get", "/api/v1/virtualhosts/").status_code == 404
 
 
-def test_while_the_control_plane_is_away_the_mirror_is_shown_with_its_age(api, control_plane):
+def test_while_the_control_plane_is_away_the_mirror_is_shown_with_its_age(api, town, control_plane):
     control_plane.hosts[GLOBEX] |= READY
     age(GLOBEX)
     api("get", BASE)
@@ -153,8 +185,31 @@ def test_while_the_control_plane_is_away_the_mirror_is_shown_with_its_age(api, c
     VirtualHost.objects.filter(name=ACME).update(mirrored_at=None)
     answer = api("get", BASE).json()
     assert answer["stale_since"]
+    assert "does not answer" in answer["stale_because"]
     assert [row["provisioning_status"] for row in answer["results"]] == ["pending", "ready"]
     assert api("get", f"{BASE}{pk(ACME)}/theme/").status_code == 503
+    for path in (f"{BASE}{pk(GLOBEX)}/", f"{BASE}for_domain/{town.domains['globex.test'].pk}/"):
+        last_known = api("get", path).json()
+        assert "does not answer" in last_known["stale_because"]
+        assert last_known["stale_since"]
+
+
+def test_a_wrong_token_is_said_and_not_taken_for_silence(api, control_plane):
+    answer = 401, {"message": "a token is needed"}
+    control_plane.answers["GET", f"/virtualhosts/{ACME}"] = answer
+    age(ACME)
+    listed = api("get", BASE).json()
+    assert "a token is needed" in listed["stale_because"]
+    assert "CONTROL_TOKEN" in listed["stale_because"]
+    assert listed["stale_since"]
+
+
+def test_what_the_control_plane_has_not_confirmed_says_who_waits_for_whom(api, control_plane):
+    control_plane.down = True
+    VirtualHost.objects.get(name=ACME).change()
+    row = api("get", f"{BASE}{pk(ACME)}/").json()
+    assert row["provisioning_status"] == "pending"
+    assert (row["error"]["step"], row["error"]["reason"]) == ("push", "control_plane_waiting")
 
 
 def test_the_hosts_of_a_page_are_asked_for_at_the_same_time(api, control_plane):
@@ -240,6 +295,7 @@ def test_a_retry_that_is_refused_again_stays_failed_with_the_sentence(api, contr
     row = api("get", f"{BASE}{pk(ACME)}/").json()
     assert (row["provisioning_status"], row["last_provisioning_error"]) == ("failed", sentence)
     assert row["error"]["actor"] == "operator"
+    assert (row["error"]["step"], row["error"]["reason"]) == ("push", "control_plane_refused")
 
 
 def test_a_failure_says_what_went_wrong_and_what_to_do(api, control_plane):
@@ -342,6 +398,16 @@ def test_parameters_are_the_control_planes_settings(api, control_plane):
     assert api("put", path, {"renewal_threshold_days": 30}).json()["renewal_threshold_days"] == 30
     assert control_plane.asked[-1] == ("PUT", "/settings", {"renewal_threshold_days": 30})
     assert api("put", path, {"renewal_threshold_days": 0}).status_code == 400
+
+
+def test_the_control_plane_tries_an_authority_itself(api, control_plane):
+    items = [{"check": "directory", "verdict": "pass"}]
+    control_plane.answers["POST", "/settings/test"] = 200, {"items": items}
+    asked = {"acme_directory_url": "https://ca.example/directory"}
+    path = "/api/v2/parameters/virtualhosts/test_authority/"
+    assert api("post", path, asked).json()["items"] == items
+    assert control_plane.asked[-1] == ("POST", "/settings/test", asked)
+    assert api("post", path, {"acme_directory_url": "no address"}).status_code == 400
 
 
 def test_modoboas_own_parameters_are_still_there(api):
