@@ -28,17 +28,17 @@ class StillNeeded(Exception):
 def rotate(
     plane: Plane, path: Path, seconds: float, say: Callable[[str], object]
 ) -> tuple[str, int]:
-    """Make the last key of the file the sealing one; returns its kid and how many keys were sealed anew.
+    """Make the newest key of the file the sealing one; returns its kid and how many keys were sealed anew.
 
     1. Wait until every live edge lists the kid, so that none meets a key it cannot open.
-    2. Put it first in the file; running processes read it within moments.
+    2. Put it first in the file; running processes read it within moments. Run again, it stays there.
     3. Seal again: accounts, orders, webhooks, certificates; each is published as it is done.
     """
     keys = sealing.read(path)
-    kid = list(keys)[-1]
+    kid = sealing.newest(path)
     _wait_for_edges(plane, kid, seconds, say)
     if next(iter(keys)) != kid:
-        sealing.write(path, {kid: keys[kid], **keys})
+        sealing.write(path, {kid: keys[kid], **keys}, rotated=True)
         say(f"{kid} seals from now on")
     sealed = _accounts(plane, kid) + _orders(plane, kid) + _webhooks(plane, kid)
     sealed += _certificates(plane, kid)

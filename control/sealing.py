@@ -1,4 +1,4 @@
-"""Seal and open private keys with AES-256-GCM; the keyring file (contract §6)."""
+"""Seal and open private keys with AES-256-GCM; the keyring file (docs/redis.md)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256, Hash
 
 VERSION = "v1"
 NONCE = 12
+FORMER = "# former keys: they open, and seal nothing any more\n"
 _KID = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 
 
@@ -127,13 +128,21 @@ def _parse_line(path: Path, number: int, line: str) -> tuple[str, bytes]:
     return kid, key
 
 
-def write(path: Path, keys: dict[str, bytes]) -> None:
-    """Replace the file atomically, keeping its group; a new file is 0600."""
-    lines = "".join(f"{kid} {base64.b64encode(key).decode()}\n" for kid, key in keys.items())
+def newest(path: Path) -> str:
+    """The kid that is to seal: the last key's, or the first's where no key was added since it became that."""
+    kids = list(read(path))
+    return kids[0] if FORMER in path.read_text(encoding="ascii") else kids[-1]
+
+
+def write(path: Path, keys: dict[str, bytes], *, rotated: bool = False) -> None:
+    """Replace the file atomically, keeping its group; a new file is 0600. `rotated`: only the first is in use."""
+    lines = [f"{kid} {base64.b64encode(key).decode()}\n" for kid, key in keys.items()]
+    if rotated:
+        lines.insert(1, FORMER)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(lines)
+        file.writelines(lines)
         file.flush()
         os.fsync(file.fileno())
     if path.exists():

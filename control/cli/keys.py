@@ -73,7 +73,7 @@ def _new_kid(keys: dict[str, bytes]) -> str:
 @as_json
 @plainly
 def keyring_rotate(timeout: float, drop_old: bool, as_json: bool) -> None:
-    """Seal with the newest key, and everything again with it; nothing pauses meanwhile."""
+    """Seal with the newest key, and everything again with it; nothing pauses. After a failure, run it again."""
     connected = plane()
     path = connected.settings.edge_keyring
     kid, sealed = rotation.rotate(

@@ -333,6 +333,18 @@ class TestCertificates:
         sealed = redis(env["REDIS_URL"]).hget(f"vh:cert:{NAME}", "key")
         assert str(sealed).startswith("v1:k2:"), "published with the new seal"
 
+    def test_a_rotation_that_is_run_again_does_not_go_back_to_the_former_key(
+        self, edgectl: Run, env: dict[str, str]
+    ) -> None:
+        keyring = Path(env["EDGE_KEYRING"])
+        edgectl("keyring", "add", "--kid", "k2")
+        edgectl("keyring", "rotate")
+        assert "k2 seals" in edgectl("keyring", "rotate").output
+        assert next(iter(sealing.read(keyring))) == "k2"
+        edgectl("keyring", "add", "--kid", "k3")
+        assert "k3 seals" in edgectl("keyring", "rotate").output, "and the next one is the next"
+        assert "taken out: k2, k1" in edgectl("keyring", "rotate", "--drop-old").output
+
     @pytest.mark.usefixtures("ca")
     def test_rotation_waits_for_edges_that_lack_the_key(
         self, edgectl: Run, env: dict[str, str], redis_server: RedisServer
