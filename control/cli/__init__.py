@@ -69,7 +69,8 @@ class _Lazy(click.Group):
 def main() -> None:
     """Look after the control plane: who has which certificate.
 
-    Settings come from the environment (DATABASE_URL, REDIS_URL, EDGE_KEYRING, …).
+    Settings come from the environment (DATABASE_URL, REDIS_URL, EDGE_KEYRING, …): all are in
+    docs/settings.md. What each command is for: docs/operate.md.
     """
 
 

@@ -36,9 +36,15 @@ def reconcile_command(rebuild: bool, as_json: bool) -> None:
 
 @click.command("export")
 @click.argument("hostname")
-@click.option("--to", "directory", required=True, type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--to",
+    "directory",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where to write; made if it is not there.",
+)
 @click.option("--watch", is_flag=True, help="Stay, and write again whenever it changes.")
-@click.option("--run", "command", help="Command to run after each change.")
+@click.option("--run", "command", help="Command to run after each change, without a shell.")
 @click.option("--every", default=5.0, show_default=True, help="Seconds between looks.")
 @as_json
 @plainly

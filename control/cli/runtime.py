@@ -30,7 +30,7 @@ def settings_show(as_json: bool) -> None:
 @as_json
 @plainly
 def settings_set(assignments: tuple[str, ...], as_json: bool) -> None:
-    """Change some; VALUE is JSON or plain text, `null` for none."""
+    """Change some of those that `settings show` lists; VALUE is on, off, a number, text, or `null` for none."""
     given = dict(_assignment(text) for text in assignments)
     from marshmallow import ValidationError
 
