@@ -1,4 +1,4 @@
-"""The numbers of contract §7 as Prometheus text; counters are in the database, shared by all workers."""
+"""The numbers of docs/metrics.md as Prometheus text; counters are in the database, shared by all workers."""
 
 from __future__ import annotations
 

@@ -265,7 +265,7 @@ class Messenger(Protocol):
 
 @dataclass(frozen=True)
 class EdgeHost:
-    """Everything the edges need to know of one host: what one publish writes (contract §5).
+    """Everything the edges need to know of one host: what one publish writes (docs/redis.md).
 
     `state` `deleted` leaves a tombstone. `change` counts the record's changes: the store refuses an
     older one than it has, so that a worker that lost its lease cannot undo what came after it.
@@ -344,7 +344,7 @@ class Heard(Enum):
 
 
 class EdgeStore(Protocol):
-    """The copy of the truth that edges read (contract §5). Raises StoreUnavailable, PublishRefused."""
+    """The copy of the truth that edges read (docs/redis.md). Raises StoreUnavailable, PublishRefused."""
 
     def publish(
         self,

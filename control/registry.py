@@ -102,7 +102,7 @@ _LIVE = select(VirtualHost).where(
 def put(
     plane: Plane, name: str, wish: Wish, who: Who, *, force: bool = False
 ) -> tuple[VirtualHost, bool]:
-    """Create or update; returns the record and whether it is new. See contract §4 for what is refused."""
+    """Create or update; returns the record and whether it is new. docs/api.md says what is refused."""
     parse(plane, name)
     with plane.database.writing() as session:
         now = plane.clock()

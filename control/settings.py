@@ -35,7 +35,7 @@ _ELSEWHERE = frozenset(
         "REDIS_PORT",
     }
 )
-"""Names of the contract that other parts read: known here so that they are not reported."""
+"""Names of docs/settings.md and `var/demo.env` that other parts read: known here so that they are not reported."""
 
 
 class InvalidSetting(ValueError):

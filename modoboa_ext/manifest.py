@@ -87,7 +87,7 @@ def _page(name: str, path: str, component: str) -> dict[str, Any]:
 
 
 def domain_forms() -> dict[str, list[dict[str, Any]]]:
-    """The last step of the wizard and a panel of the edit form (without `position`: see the host)."""
+    """A step of the wizard and a panel of the edit form (without `position`: see the host)."""
     field = {
         "name": "virtual_host",
         "title": titled("Virtual host"),

@@ -1,4 +1,4 @@
-"""The edges' store on Redis: the only Python that spells a Redis key (contract §5)."""
+"""The edges' store on Redis: the only Python that spells a Redis key (docs/redis.md)."""
 
 from __future__ import annotations
 

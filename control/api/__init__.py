@@ -1,1 +1,1 @@
-"""The REST API (contract §4): views say what they promise in decorators and do it in a few lines."""
+"""The REST API (docs/api.md): views say what they promise in decorators and do it in a few lines."""

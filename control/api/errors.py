@@ -71,7 +71,7 @@ class TooMany(Exception):
 def answer(
     status: HTTPStatus, message: str, errors: Any = None, headers: dict[str, str] | None = None
 ) -> Response:
-    """An error answer in the contract's shape."""
+    """An error answer in the shape of docs/api.md."""
     body = {
         "code": status.value,
         "status": status.phrase,

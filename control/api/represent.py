@@ -15,7 +15,7 @@ LOGO_URL = "/api/v1/logos/"
 
 
 def host(record: VirtualHost, plane: Plane) -> dict[str, Any]:
-    """Contract §4, the certificate with its chain."""
+    """The shape of docs/api.md, the certificate with its chain."""
     shown = listed(record, live_edges(plane), plane.settings.edge_public_addresses)
     if record.certificate is not None:
         shown["certificate"]["chain"] = chain(record.certificate)

@@ -198,7 +198,7 @@ class ListedHostSchema(Schema):
 
 
 class HostSchema(ListedHostSchema):
-    """A virtual host (contract §4), its certificate with the chain."""
+    """A virtual host (docs/api.md), its certificate with the chain."""
 
     certificate = fields.Nested(ChainedCertificateSchema, allow_none=True)
 
@@ -303,7 +303,7 @@ def _limits(text: str) -> None:
 
 
 class SettingsSchema(Schema):
-    """What an administrator changes at run time (contract §2)."""
+    """What an administrator changes at run time (docs/parameters.md)."""
 
     acme_enabled = fields.Boolean(truthy={True}, falsy={False})
     edge_enabled = fields.Boolean(truthy={True}, falsy={False})

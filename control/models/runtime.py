@@ -14,7 +14,7 @@ from control.settings import Settings
 
 @dataclass(frozen=True)
 class RuntimeSettings:
-    """Contract §2; `renewal_threshold_days` None means by CA and lifetime.
+    """docs/parameters.md; `renewal_threshold_days` None means by CA and lifetime.
 
     `acme_limits` are rate limits that the operator gives (`control.limits.parse`), `acme_preferred_issuer`
     is the common name at the top of the chain to take where the CA offers several (RFC 8555 §7.4.2).

@@ -330,7 +330,7 @@ class VirtualHost(Record):
 
     @property
     def edge_state(self) -> str:
-        """`deleted`, `disabled`, `pending` (no certificate yet) or `active` (contract §5)."""
+        """`deleted`, `disabled`, `pending` (no certificate yet) or `active` (docs/redis.md)."""
         if self.deleted_at is not None:
             return "deleted"
         if not self.enabled:

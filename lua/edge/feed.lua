@@ -1,4 +1,4 @@
---- What the revision feed says now, and which of it is to be believed (design decision 4).
+--- What the revision feed says now, and which of it is to be believed (docs/decisions.md, 4).
 local redis = require("edge.redis")
 
 local _M = {}

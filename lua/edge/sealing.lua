@@ -1,4 +1,4 @@
---- Open a sealed private key: AES-256-GCM by FFI to libcrypto, bound to hostname and public key (contract §6).
+--- Open a sealed private key: AES-256-GCM by FFI to libcrypto, bound to hostname and public key (docs/redis.md).
 local ffi = require("ffi")
 
 local C = ffi.C

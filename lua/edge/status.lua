@@ -48,7 +48,7 @@ local function refused_count()
   return number
 end
 
---- Everything of contract §7 in Prometheus' text format.
+--- Everything of docs/metrics.md in Prometheus' text format.
 function _M.metrics()
   local gauges = {
     edge_sync_age_seconds = sync_age(),

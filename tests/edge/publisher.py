@@ -1,4 +1,4 @@
-"""Publishes hosts to Redis exactly as contract §5 and §6 say: what an edge sees of the control plane."""
+"""Publishes hosts to Redis exactly as docs/redis.md says: what an edge sees of the control plane."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class Leaf:
 
     @property
     def key_der(self) -> bytes:
-        """SEC 1 for EC keys, PKCS#8 for others (contract §6)."""
+        """SEC 1 for EC keys, PKCS#8 for others (docs/redis.md)."""
         is_ec = isinstance(self.key, ec.EllipticCurvePrivateKey)
         form = (
             serialization.PrivateFormat.TraditionalOpenSSL
@@ -191,7 +191,7 @@ class Keyring:
     def seal(
         self, leaf: Leaf, kid: str = "k1", hostname: str | None = None, spki: str | None = None
     ) -> str:
-        """`v1:<kid>:<base64>`, bound to hostname and public key (contract §6)."""
+        """`v1:<kid>:<base64>`, bound to hostname and public key (docs/redis.md)."""
         nonce = os.urandom(12)
         aad = f"v1|{hostname or leaf.hostname}|{spki or leaf.spki}".encode()
         sealed = AESGCM(self.keys[kid]).encrypt(nonce, leaf.key_der, aad)

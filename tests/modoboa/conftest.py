@@ -64,7 +64,7 @@ def town(db) -> Town:
 
 @pytest.fixture
 def control_plane(settings) -> Iterator[ControlPlaneInMemory]:
-    """A control plane that speaks the contract over real HTTP and remembers what it was asked."""
+    """A control plane that speaks docs/api.md over real HTTP and remembers what it was asked."""
     with ControlPlaneInMemory() as running:
         settings.VIRTUALHOSTS = {**settings.VIRTUALHOSTS, "CONTROL_URL": running.url}
         yield running

@@ -130,7 +130,7 @@ def test_foreign_hosts_are_removed(store: EdgeStore) -> None:
 
 
 class TestOnRedis:
-    """What `redis-cli` shows (contract §5)."""
+    """What `redis-cli` shows (docs/redis.md)."""
 
     @pytest.fixture
     def store(self, redis_server: RedisServer) -> RedisEdgeStore:

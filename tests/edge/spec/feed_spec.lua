@@ -1,4 +1,4 @@
---- What a look at the feed means, case by case (design decision 4).
+--- What a look at the feed means, case by case (docs/decisions.md, 4).
 package.path = "lua/?.lua;" .. package.path
 package.loaded["edge.redis"] = {}
 local feed = require("edge.feed")
