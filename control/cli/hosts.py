@@ -98,13 +98,16 @@ def host_list(
         statement = statement.where(VirtualHost.certificate.has(ends))
     with connected.database.reading() as session:
         rows = session.scalars(statement.order_by(VirtualHost.hostname)).all()
-    lines = [
-        f"{row.hostname:<40} {row.status:<8} {'' if row.enabled else 'disabled':<9}"
-        f"{row.certificate.not_after.date() if row.certificate else '-':<12} "
-        f"{row.error_reason or ''}".rstrip()
-        for row in rows
-    ]
-    show([_shown(connected, row) for row in rows] if as_json else None, as_json, "\n".join(lines))
+    words = "\n".join(_line(row) for row in rows) or "no virtual hosts"
+    show([_shown(connected, row) for row in rows] if as_json else None, as_json, words)
+
+
+def _line(row: VirtualHost) -> str:
+    """One host in the list: its name, status, whether it is disabled, its certificate's end, what is wrong."""
+    ends = f"{row.certificate.not_after:%Y-%m-%d}" if row.certificate else "-"
+    disabled = "" if row.enabled else "disabled"
+    words = f"{row.hostname:<40} {row.status:<8} {disabled:<9}{ends:<12} {row.error_reason or ''}"
+    return words.rstrip()
 
 
 @host.command("show")

@@ -202,6 +202,17 @@ class TestHosts:
         assert names("--expires-in", "30") == []
         assert names() == [NAME, "other.acme.test"]
 
+    def test_the_list_tells_status_end_and_fault_of_each(
+        self, edgectl: Run, env: dict[str, str]
+    ) -> None:
+        assert edgectl("host", "list").output == "no virtual hosts\n"
+        edgectl("host", "add", NAME, "--disabled")
+        pair, now = Ca().pair(NAME), datetime.now(UTC)
+        facts = check(pair.chain, load_key(pair.private_key), NAME, now)
+        registry.upload(connect(from_environment(env), lambda: now), NAME, facts, Who("test"))
+        words = edgectl("host", "list").output.split()
+        assert words[:4] == [NAME, "pending", "disabled", f"{facts.not_after:%Y-%m-%d}"]
+
     def test_what_happened_is_told_newest_last(self, edgectl: Run) -> None:
         edgectl("host", "add", NAME)
         edgectl("host", "disable", NAME)
