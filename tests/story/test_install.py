@@ -67,7 +67,7 @@ def machine(tmp_path: Path, pebble):
     (tmp_path / "venv" / "bin").symlink_to(Path(sys.executable).parent)
     for folder in ("nginx", "lua", "deploy/systemd"):
         (tmp_path / "venv" / "share" / "modoboa-edge" / Path(folder).name).symlink_to(ROOT / folder)
-    for folder in ("var/lib/redis/edge", "etc/logrotate.d", "etc/redis"):
+    for folder in ("var/lib/redis/edge", "etc/redis"):
         (tmp_path / folder).mkdir(parents=True)
     ports = {name: free_port() for name in ("redis", "control", "https", "status")}
     written(
