@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pwd
 import shutil
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,19 +103,6 @@ class Edge:
         children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
         return sorted(int(pid) for pid in children if b"worker" in _command(int(pid)))
 
-    @contextlib.contextmanager
-    def alone(self, pid: int) -> Iterator[None]:
-        """Only this worker accepts connections; the others stand still."""
-        others = [other for other in self.workers() if other != pid]
-        for other in others:
-            os.kill(other, signal.SIGSTOP)
-        try:
-            eventually(lambda: all(_state(other) == "T" for other in others))
-            yield
-        finally:
-            for other in others:
-                os.kill(other, signal.SIGCONT)
-
     def visit(self, sni: bytes | str | None, **options) -> Visit:
         """A TLS connection."""
         return Visit(self.https, sni, **options)
@@ -175,10 +160,6 @@ class Edge:
     def exits(self) -> int:
         """How often a worker died of a signal."""
         return self.log().count("exited on signal")
-
-
-def _state(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def _command(pid: int) -> bytes:

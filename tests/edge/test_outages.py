@@ -10,6 +10,7 @@ import pytest
 from deploy.edge import health
 from tests.edge import outages
 from tests.edge.conftest import A, B
+from tests.edge.doors import Doors
 from tests.edge.visitor import eventually
 
 
@@ -327,11 +328,12 @@ def test_four_workers_all_serve_a_new_certificate_and_parse_it_once_each(edges):
     hosts, workers, revisions = (A, B, "mail.initech.test"), edge.workers(), 3
     for _ in range(revisions):
         leaves = {host: edge.publisher.authority.leaf(host) for host in hosts}
+        doors = Doors(edge.https, workers, 5 * len(hosts))
         edge.settle(max(edge.publisher.publish(host, leaf=leaves[host]) for host in hosts))
-        for pid in workers:
-            with edge.alone(pid):
-                for host in hosts * 5:
-                    assert edge.serves(host) == leaves[host].sha256
+        for host in hosts * 5:
+            for pid in workers:
+                with doors.through(pid, host) as visit:
+                    assert visit.sha256 == leaves[host].sha256
 
     def loads():
         return sum(

@@ -38,6 +38,7 @@ class Visit:
         ciphers: bytes | None = None,
         address: str = "127.0.0.1",
         source: str = "",
+        over: socket.socket | None = None,
     ) -> None:
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         context.set_min_proto_version(version)
@@ -45,7 +46,7 @@ class Visit:
         context.set_alpn_protos([alpn])
         if ciphers:
             context.set_cipher_list(ciphers)
-        self.socket = socket.create_connection((address, port), seconds, (source, 0))
+        self.socket = over or socket.create_connection((address, port), seconds, (source, 0))
         self.socket.settimeout(None)
         self.seconds = seconds
         self.connection = SSL.Connection(context, self.socket)

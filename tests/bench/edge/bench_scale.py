@@ -1,17 +1,11 @@
-"""100,000 hosts: start, memory, cost of growth; cold hosts; and how soon a publish is served."""
+"""100,000 hosts: start, memory, cost of growth; and what a host costs that is cold."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import socket
 import statistics
-import subprocess
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 from deploy import edge as deployed
 from tests.bench.client import run as client_run
@@ -31,9 +25,9 @@ from tests.bench.edge.contenders import (
 )
 from tests.bench.row import Row, at_least, at_most
 from tests.edge.publisher import NOW
-from tests.edge.visitor import Visit, plain
 
 MANY = 100_000
+LOADS = 'edge_certificate_loads_total{{source="{}"}}'
 THEME = json.dumps(
     {"theme_primary_color": "#112233", "theme_login_logo_url": f"/_edge/logos/{'a' * 64}.png"}
 )
@@ -106,24 +100,16 @@ def _quietly(check: Callable[[], object]) -> object:
         return False
 
 
-def metric(edge: EdgeContender, name: str) -> float:
-    """A metric of the edge."""
-    body = plain(int(edge.env["EDGE_STATUS_PORT"]), "/metrics", "127.0.0.1").body.decode()
-    return next(
-        float(line.split()[-1]) for line in body.splitlines() if line.startswith(name + " ")
-    )
-
-
 def memory(edge: EdgeContender, contender: Contender, base: int) -> list[Row]:
     """Redis, shared memory a host held, a parsed host, a worker with its cache at its bound."""
     used = edge.publisher.redis.info("memory")["used_memory"] / 1e6
     free = 'edge_memory_free_bytes{zone="edge_held"}'
-    before = metric(edge, free)
-    held = int(metric(edge, "edge_certificates_cached"))
+    before = edge.metric(free)
+    held = int(edge.metric("edge_certificates_cached"))
     client_run(edge.port, PATTERN, count=9000, threads=8, hosts=-MANY, core=CLIENT_CORE)
     time.sleep(12)
-    more = metric(edge, "edge_certificates_cached") - held
-    a_host = (before - metric(edge, free)) / more / 1000
+    more = edge.metric("edge_certificates_cached") - held
+    a_host = (before - edge.metric(free)) / more / 1000
     worker = contender.resident()
     bound = int(edge.env.get("EDGE_CACHED_HOSTS", "6000"))
     return [
@@ -141,12 +127,17 @@ def cold(field: Field, static: Contender) -> list[Row]:
     fill(edge, 0, 2000)
     contender = edge.start()
     count = 800
-    outcome = client_run(edge.port, PATTERN, count=count, threads=1, hosts=-2000, core=CLIENT_CORE)
+    with edge.counting(LOADS.format("redis"), count, count):
+        outcome = client_run(
+            edge.port, PATTERN, count=count, threads=1, hosts=-2000, core=CLIENT_CORE
+        )
     warm = client_run(static.port, PATTERN, count=count, threads=1, hosts=10, core=CLIENT_CORE)
     note = f"static warm {warm.p50 / 1000:.2f} and {warm.p99 / 1000:.2f}"
     client_run(edge.port, PATTERN, count=2000, threads=1, hosts=-2000, core=CLIENT_CORE)
     contender.name = "edge"
-    costs = compare([contender, static], shared_only, 15)
+    times = 16 * 200
+    with edge.counting(LOADS.format("memory"), times, times):
+        costs = compare([contender, static], shared_only, 15)
     return [
         at_most(
             "first handshake ever of a host, p50", outcome.p50 / 1000, 1.2, unit="ms", note=note
@@ -163,105 +154,6 @@ def shared_only(port: int) -> int:
     if port == shared_only.static:  # type: ignore[attr-defined]
         return handshakes(200, threads=4, hosts=10)(port)
     return handshakes(200, threads=4, hosts=-2000)(port)
-
-
-class Teller:
-    """A keep-alive connection to the status listener of one worker, which it asks for a host's revision."""
-
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=5)
-
-    def ask(self, path: str) -> None:
-        """Send a request; `answer` reads what comes back."""
-        self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-
-    def answer(self) -> dict[str, Any]:
-        """The JSON of the answer."""
-        data = b""
-        while not data.endswith(b"}\n"):
-            piece = self.socket.recv(65536)
-            if not piece:
-                raise ConnectionError("the status listener closed")
-            data += piece
-        found: dict[str, Any] = json.loads(data.partition(b"\r\n\r\n")[2])
-        return found
-
-    def __call__(self, path: str) -> dict[str, Any]:
-        """Ask and read."""
-        self.ask(path)
-        return self.answer()
-
-
-def tellers(port: int, pids: Sequence[int]) -> list[Teller]:
-    """One connection to each worker, the syncer's last; the others are held still while one accepts."""
-    found: dict[int, Teller] = {}
-    for pid in pids:
-        others = [other for other in pids if other != pid]
-        for other in others:
-            os.kill(other, signal.SIGSTOP)
-        time.sleep(0.01)  # (1) a signal takes a moment to stop what runs on the other core
-        try:
-            teller = Teller(port)
-            health = teller("/healthz")
-        finally:
-            for other in others:
-                os.kill(other, signal.SIGCONT)
-        found[health["worker"]] = teller
-    syncer = health["syncer"]
-    return sorted(found.values(), key=lambda teller: teller is found.get(syncer))
-
-
-def until_served(workers: Sequence[Teller], path: str, revision: int) -> tuple[float, int]:
-    """Milliseconds until a worker beside the syncer says `revision`, and how many of all then do not."""
-    began = time.perf_counter()
-    while workers[0](path)["rev"] < revision:
-        if time.perf_counter() - began > 2:
-            break
-        time.sleep(0.00005)
-    took = (time.perf_counter() - began) * 1000
-    for teller in workers:
-        teller.ask(path)
-    return took, sum(teller.answer()["rev"] < revision for teller in workers)
-
-
-def publishes(field: Field) -> list[Row]:
-    """From Redis' answer to a publish until every worker's index has it, 1,000 times, and what a handshake then shows.
-
-    Heartbeats come after that, and a worker's first handshake with it parses the certificate (0.3 ms) once.
-    """
-    edge = field.edge("edge-publish", workers="4")
-    edge.publish_all()
-    contender = edge.start()
-    for pid in contender.pids():
-        subprocess.run(["taskset", "-acp", "0-1", str(pid)], check=True, capture_output=True)
-    hostname, status = name_of(1), int(edge.env["EDGE_STATUS_PORT"])
-    leaves = [like_public(field.authority, hostname) for _ in range(2)]
-    pids = [pid for pid in contender.pids() if is_worker(pid)]
-    times, lost, stale = [], 0, 0
-    for number in range(1000):
-        if number % 20 == 0:  # (1) before nginx closes a connection for the number of its requests
-            workers = tellers(status, pids)
-        leaf = leaves[number % 2]
-        took, late = until_served(
-            workers, f"/hosts/{hostname}", edge.publisher.publish(hostname, leaf=leaf)
-        )
-        times.append(took)
-        lost += late
-        with Visit(edge.port, hostname) as visit:
-            stale += visit.sha256 != leaf.sha256
-    times.sort()
-    what, note = "publish until in the index of 4 workers", "from Redis' answer; asked every 0.1 ms"
-    return [
-        at_most(f"{what}, p50", statistics.median(times), 0.5, unit="ms", note=note),
-        at_most(f"{what}, p99", times[989], 3, unit="ms", note=f"longest {times[-1]:.1f}"),
-        at_most("publishes lost, of 1,000", lost, 0, unit="publishes"),
-        at_most("handshakes right after them with the old one", stale, 0, unit="handshakes"),
-    ]
-
-
-def is_worker(pid: int) -> bool:
-    """Whether a process of nginx serves connections."""
-    return b"worker process" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def growth(field: Field, hundred_thousand: Contender) -> list[Row]:
@@ -288,7 +180,7 @@ def run() -> list[Row]:
     with Field() as field:
         static = field.static("static-same", SAME_TICKETS)
         shared_only.static = static.port  # type: ignore[attr-defined]
-        rows = cold(field, static) + publishes(field)
+        rows = cold(field, static)
         edge = field.edge("edge-100000")
         edge.publisher.begin()
         fill(edge, 0, MANY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -9,7 +10,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from deploy import services
 from deploy.process import Process, free_port, listening
 from tests.bench.client import Run, run
 from tests.edge.publisher import Authority, Keyring, Leaf, Publisher
+from tests.edge.visitor import plain
 
 SERVER_CORE, CLIENT_CORE = 0, 1
 NAMES = 10
@@ -33,6 +35,12 @@ def name_of(number: int) -> str:
     return f"h{number:06d}.bench.test"
 
 
+RAISED = {
+    "EDGE_CLIENT_LIMITS": "on",
+    "EDGE_CLIENT_HANDSHAKES": "100000",
+    "EDGE_CLIENT_REQUESTS": "100000",
+    "EDGE_CLIENT_CONNECTIONS": "65535",
+}
 PATTERN = "h%06d.bench.test"
 PLAIN = (
     'proxy_pass http://modoboa; proxy_http_version 1.1; proxy_set_header Connection "";'
@@ -191,7 +199,7 @@ class Field:
     def edge(
         self, name: str = "edge", upstream: int | None = None, **settings: str
     ) -> EdgeContender:
-        """The edge as shipped (access log off, as everybody's here), on one worker."""
+        """The edge as shipped, on one worker; limits are on, but raised for the one client, the access log is off."""
         folder = self.directory / name
         ports = [free_port() for _ in range(4)]
         self.begin(services.redis_server(folder / "redis", ports[0]))
@@ -208,7 +216,7 @@ class Field:
             "EDGE_USER": OWNER,
             "EDGE_WORKERS": "1",
             "EDGE_ACCESS_LOG": "off",
-            "EDGE_CLIENT_LIMITS": "off",
+            **RAISED,
             **{f"EDGE_{n.upper()}": v for n, v in settings.items()},
         }
         return EdgeContender(name, ports[2], folder / "nginx", env, publisher, self)
@@ -280,6 +288,23 @@ class EdgeContender:
         process = self.field.begin(deployed.edge(self.directory, self.env, name=self.name))
         self.wait_complete()
         return Contender(self.name, self.port, process, lambda: workers_of(process)).pin()
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric's samples, those of one label set when `name` has labels; a second old at most."""
+        time.sleep(1.2)
+        port = int(self.env["EDGE_STATUS_PORT"])
+        lines = plain(port, "/metrics", "127.0.0.1").body.decode().splitlines()
+        found = [line.split() for line in lines if line.startswith((name + " ", name + "{"))]
+        return sum(float(words[-1]) for words in found)
+
+    @contextlib.contextmanager
+    def counting(self, name: str, least: float, most: float) -> Iterator[None]:
+        """What happens inside must raise a counter of the server by `least` to `most`, or it was not what it seems."""
+        before = self.metric(name)
+        yield
+        counted = self.metric(name) - before
+        if not least <= counted <= most:
+            raise RuntimeError(f"{name} rose by {counted:g}, not by {least:g} to {most:g}")
 
     def wait_complete(self) -> None:
         """Until every published revision is applied."""
