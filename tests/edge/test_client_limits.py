@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import subprocess
 from functools import partial
 
@@ -66,12 +67,12 @@ def ipv6(edges):
         def start(**settings):
             edge = edges.make(start=False, client_limits="on", user="root", **settings)
             edge.redis.shutdown(nosave=True)
-            socket = edge.directory.parent / "redis.sock"
-            edge.redis_process.argv = [*edge.redis_process.argv, "--unixsocket", str(socket)]
+            path = edge.directory.parent / "redis.sock"
+            edge.redis_process.argv = [*edge.redis_process.argv, "--unixsocket", str(path)]
             edge.redis_process.start()
             edge.publisher.begin()
             edge.publisher.publish(A)
-            edge.env |= {"EDGE_LISTEN": "[::]", "EDGE_REDIS_URL": f"unix://{socket}"}
+            edge.env |= {"EDGE_LISTEN": "[::]", "EDGE_REDIS_URL": f"unix://{path}"}
             deployed.configure(edge.directory, edge.env)
             argv = ["ip", "netns", "exec", name, "nginx", "-p", str(edge.directory)]
             argv += ["-c", "nginx.conf", "-g", "daemon off;"]
@@ -98,3 +99,22 @@ def test_of_ipv6_a_whole_64_counts_as_one_client(ipv6, limit, refusal):
     assert set(seen) == {"200", refusal}
     assert 10 <= seen.count("200") < 18
     assert ask(ELSEWHERE) == "200"
+
+
+@pytest.fixture
+def mute():
+    """The port of a Modoboa that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_so_many_requests_of_one_address_may_be_under_way_and_not_one_more(edges, mute):
+    upstream = f"http://127.0.0.1:{mute}"
+    edge = edges.make(client_limits="on", client_connections="2", upstream=upstream)
+    edge.settle(edge.publisher.publish(A))
+    with edge.visit(A) as one, edge.visit(A) as two, edge.visit(A, source="127.0.0.2") as other:
+        for waiting in (one, two):
+            waiting.send(f"GET /api/v2/x HTTP/1.1\r\nHost: {A}\r\n\r\n".encode())
+        eventually(lambda: edge.get(A, "/config.json").status == 429)
+        assert other.get("/config.json", A).status == 200
+    eventually(lambda: edge.get(A, "/config.json").status == 200)

@@ -192,13 +192,18 @@ def test_a_bad_certificate_leaves_the_good_one_in_place_and_heals(both, kind):
 
 
 @pytest.mark.parametrize("kind", RECORD)
-def test_a_bad_record_leaves_the_good_one_in_place(both, kind):
+def test_a_bad_record_leaves_the_good_one_in_place_and_heals(both, kind):
     leaf = good(both)
     RECORD[kind](both)
     nudge(both)
     assert {both.serves(A) for _ in range(4)} == {leaf}
     assert both.get(A).status == 200
     eventually(lambda: both.metric("edge_refused_publishes") == 1)
+    healed = both.publisher.authority.leaf(A)
+    both.publisher.publish(A, leaf=healed, domains="healed.test")
+    eventually(lambda: {both.serves(A) for _ in range(4)} == {healed.sha256})
+    eventually(lambda: both.metric("edge_refused_publishes") == 0)
+    eventually(lambda: json.loads(both.status(f"/hosts/{A}").body)["domains"] == "healed.test")
     assert both.exits() == 0
 
 

@@ -99,3 +99,18 @@ def test_a_watched_host_tells_of_every_handshake_and_request_though_nothing_chan
     eventually(lambda: f"watched {A}: handshake begun: may resume a session" in edge.log())
     assert f"watched {A}: request let in: revision {revision}" in edge.log()
     assert f"watched {B}" not in edge.log()
+
+
+def test_lines_above_the_cap_are_counted_and_left_out(edges):
+    edge = edges.make(workers="1", log_lines="5")
+    edge.settle(edge.publisher.publish(A))
+    edge.status(f"/hosts/{A}?seconds=60", "POST")
+    eventually(lambda: edge.get(A).status == 200 and f"watched {A}" in edge.log())
+    began = time.monotonic()
+    with edge.visit(A) as visit:
+        for _ in range(400):
+            visit.get("/config.json", A)
+    seconds = time.monotonic() - began
+    eventually(lambda: edge.metric("edge_log_lines_dropped_total") >= 400 - 5 * (seconds + 2))
+    written = edge.log().count("request let in")
+    assert 0 < written <= 5 * (seconds + 4)

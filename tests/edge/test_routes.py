@@ -174,7 +174,9 @@ def logos():
     class Logo(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             asked.append((self.path, dict(self.headers)))
-            self.send_response(200 if "ab" * 32 in self.path else 404)
+            known = 500 if self.server.broken else 200
+            self.send_response(known if "ab" * 32 in self.path else 404)
+            self.send_header("X-Accel-Expires", self.server.fresh_for)
             self.send_header("Content-Type", "image/png")
             self.send_header("Set-Cookie", "a=b")
             self.send_header("Content-Length", "4")
@@ -186,8 +188,10 @@ def logos():
 
     port = free_port()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Logo)
+    server.broken, server.fresh_for = False, "@9999999999"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield port, asked, server
+    server.shutdown()
     server.server_close()
 
 
@@ -308,3 +312,38 @@ def test_every_metric_is_there_before_anything_was_counted(edges):
         line.split("{")[0].split(" ")[0] for line in text.splitlines() if line[:1] not in ("#", "")
     }
     assert {f"edge_{name}" for name in METRICS.split()} <= samples
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/index.html", "/config.json", "/favicon.ico", "/assets/app.js"]
+)
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_pages_and_files_can_only_be_read(edge, path, method):
+    assert edge.get(A, path, method=method).status == 405
+    assert edge.get(A, path, method="HEAD").status == 200
+
+
+@pytest.mark.parametrize("gone", ["silent", "broken"])
+def test_a_logo_that_is_no_longer_fresh_is_served_stale_while_the_control_plane_is_away(
+    edges, logos, gone
+):
+    port, asked, server = logos
+    edge = edges.make(start=False)
+    edge.env["CONTROL_URL"] = f"http://127.0.0.1:{port}"
+    edge.start()
+    edge.settle(edge.publisher.publish(A))
+    path, server.fresh_for = "/_edge/logos/" + "ab" * 32 + ".png", "1"
+    assert edge.get(A, path).body == b"logo"
+    before = len(asked)
+    eventually(lambda: edge.get(A, path).body == b"logo" and len(asked) > before)
+    if gone == "broken":
+        server.broken = True
+    else:
+        server.shutdown()
+        server.server_close()
+    before = len(asked)
+    time.sleep(2.1)  # (1) fresh for one second
+    for _ in range(3):
+        assert (edge.get(A, path).status, edge.get(A, path).body) == (200, b"logo")
+    if gone == "broken":
+        eventually(lambda: len(asked) > before)
