@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from deploy import services
@@ -88,6 +89,17 @@ def misplaced(edge: Edge, seconds: float) -> None:
     edge.redis.swapdb(0, 5)
     endure(edge, seconds)
     edge.redis.swapdb(0, 5)
+
+
+def deleted_meanwhile(edge: Edge, hostname: str, fault: Callable[[Edge, float], None]) -> None:
+    """What the control plane does after the fault for a host that was deleted in its database during it.
+
+    Where the copy was lost it is made again without the host (its leaf must be gone before the fault); else a
+    tombstone is published.
+    """
+    if fault in (stopped, misplaced):
+        edge.publisher.withdraw(hostname, generation=2)
+    eventually(lambda: edge.refuses(hostname), seconds=5)
 
 
 def refill(edge: Edge, epoch: str) -> None:

@@ -1,5 +1,6 @@
 """Redis goes away, comes back wrong, or empty; nginx reloads and loses workers: nobody's handshake fails."""
 
+import datetime
 import os
 import signal
 import time
@@ -29,12 +30,34 @@ def live(edges):
 @pytest.mark.parametrize("fault", [outages.killed, outages.stopped, outages.emptied])
 def test_no_handshake_fails_while_redis_is_away(live, fault):
     with outages.UnderLoad(live) as load:
+        live.publisher.leaves.pop(B)
         fault(live, 2.5)
+        outages.deleted_meanwhile(live, B, fault)
     run = load.result()
     assert run.failed == 0
     assert run.completed > 50
     eventually(lambda: outages.alarm(live) is None)
-    outages.delete_takes_effect(live)
+
+
+def test_a_certificate_that_ends_while_redis_is_away_is_served_on(edges):
+    edge = edges.make()
+    until = datetime.datetime.now(datetime.UTC).replace(microsecond=0) + datetime.timedelta(
+        seconds=4
+    )
+    leaf = edge.publisher.authority.leaf(A, not_after=until)
+    edge.settle(edge.publisher.publish(A, leaf=leaf))
+    doors = Doors(edge.https, edge.workers(), 2)
+    parsed, other = edge.workers()
+    with doors.through(parsed, A) as visit:
+        assert visit.sha256 == leaf.sha256
+    edge.redis_process.kill()
+    while time.time() <= until.timestamp() + 1:
+        time.sleep(0.1)
+    for pid in (parsed, other):  # (1) one has it parsed, the other finds it in shared memory
+        with doors.through(pid, A) as visit:
+            assert visit.sha256 == leaf.sha256
+            assert visit.get("/api/", A).status == 200
+    assert 0 < edge.metric("edge_min_not_after_seconds") < time.time()
 
 
 def test_an_old_dump_is_not_believed_and_brings_no_deleted_host_back(live):

@@ -100,6 +100,16 @@ def test_killing_redis_fails_no_handshake_of_a_warm_host(edge_stack):
     assert handshake(edge_stack, "mail.warm.test")
 
 
+def test_a_delete_made_while_redis_is_away_acts_within_seconds_of_its_return(edge_stack):
+    online(edge_stack, "mail.meanwhile.test")
+
+    with edge_stack.without("redis"):
+        assert edge_stack.api("DELETE", "/virtualhosts/mail.meanwhile.test").status_code == 204
+        assert handshake(edge_stack, "mail.meanwhile.test"), "the edge cannot know it yet"
+
+    wait_until(lambda: not is_served(edge_stack, "mail.meanwhile.test"), 5, "still served")
+
+
 def test_killing_the_worker_in_the_middle_of_an_order_ends_in_ready(edge_stack):
     names = [f"mail.kill{n}.test" for n in range(5)]
     for name in names:

@@ -44,8 +44,7 @@ def test_100000_full_handshakes_during_a_minutes_outage(live, fault):
     time.sleep(1)
     live.publisher.leaves.pop(meanwhile)  # (2) deleted in the database while Redis is away
     fault(live, SECONDS)
-    live.publisher.withdraw(meanwhile)
-    eventually(lambda: live.refuses(meanwhile), seconds=5)
+    outages.deleted_meanwhile(live, meanwhile, fault)
     eventually(lambda: outages.alarm(live) is None)
     assert load.process.poll() is None, "the load lasted longer than the outage"
     run = load.result()
