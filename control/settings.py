@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from control import endpoint
+from control import hostname as hostnames
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
@@ -134,6 +135,18 @@ def _names(name: str, text: str) -> tuple[str, ...]:
     return tuple(text.replace(",", " ").split())
 
 
+def _hostnames(name: str, text: str) -> tuple[str, ...]:
+    """Canonical hostnames: one that is spelled otherwise would keep nobody from taking it."""
+    return tuple(_hostname(name, hostname) for hostname in _names(name, text))
+
+
+def _hostname(name: str, text: str) -> str:
+    try:
+        return hostnames.parse(text)
+    except hostnames.InvalidHostname as problem:
+        raise InvalidSetting(f"{name}: {problem}") from problem
+
+
 def _addresses(name: str, text: str) -> tuple[str, ...]:
     addresses = _names(name, text)
     for address in addresses:
@@ -215,8 +228,8 @@ _READERS = {
     "EDGE_STATUS": _status_listeners,
     "PREFLIGHT_PORT": _port,
     "ALLOW_PRIVATE_ADDRESSES": _switch,
-    "RESERVED_HOSTNAMES": _names,
-    "PRIMARY_HOSTNAME": _text,
+    "RESERVED_HOSTNAMES": _hostnames,
+    "PRIMARY_HOSTNAME": _hostname,
     "CONTROL_BIND": _bind,
     "PREFLIGHT": _switch,
     "WORKER_THREADS": _threads,
