@@ -7,8 +7,8 @@ import io
 import warnings
 
 from PIL import Image, UnidentifiedImageError
-from sqlalchemy.exc import IntegrityError
 
+from control.database import after_collision
 from control.models import Logo
 from control.plane import Plane
 
@@ -31,22 +31,20 @@ def keep(plane: Plane, content: bytes) -> str:
     """Store the image re-encoded; returns its file name `<sha256>.<ext>`. Raises BadImage."""
     encoded, extension = reencode(content)
     digest = hashlib.sha256(encoded).hexdigest()
-    with plane.database.reading() as session:
-        known = session.get(Logo, digest)
-    if known is None:
-        try:
-            with plane.database.writing() as session:
-                session.add(
-                    Logo(
-                        sha256=digest,
-                        extension=extension,
-                        content=encoded,
-                        created_at=plane.clock(),
-                    )
-                )
-        except IntegrityError:
-            return f"{digest}.{extension}"
+    _store(plane, digest, extension, encoded)
     return f"{digest}.{extension}"
+
+
+@after_collision
+def _store(plane: Plane, digest: str, extension: str, encoded: bytes) -> None:
+    """One that is there already counts as stored now, so that it is not forgotten before it is shown."""
+    now = plane.clock()
+    with plane.database.writing() as session:
+        known = session.get(Logo, digest)
+        if known is None:
+            session.add(Logo(sha256=digest, extension=extension, content=encoded, created_at=now))
+        else:
+            known.created_at = now
 
 
 def reencode(content: bytes) -> tuple[bytes, str]:

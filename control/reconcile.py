@@ -73,7 +73,7 @@ def reconcile(plane: Plane, *, offset: int = 0) -> Reconciled:
     if done.published:
         publish_pending(plane)
     done.purged = tombstones.purge(plane)
-    forget_old(plane)
+    forget_old(plane, whole=offset == 0)
     done.woken = wake_waiting(plane)
     return done
 
