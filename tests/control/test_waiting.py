@@ -1,4 +1,4 @@
-"""Requests that wait, against the API as it really runs: however many there are, others find a thread."""
+"""Who waits for a host: requests, of which any number leaves a thread for others, and `host add --wait`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from control.api.virtual_hosts import MOST_WAITING
-from deploy.control import edgectl
-from deploy.process import wait_until
+from deploy.control import EDGECTL, edgectl
+from deploy.process import Process, wait_until
 from tests.control.running import installation
 
 HOST = "/api/v1/virtualhosts/mail.acme.test"
@@ -38,3 +38,27 @@ def test_more_waiting_requests_than_threads_do_not_starve_others(tmp_path: Path)
 def answered(waits: list[Future[str]]) -> int:
     """How many of the requests have come to their end."""
     return sum(wait.done() for wait in waits)
+
+
+def test_host_add_tells_each_step_as_it_happens(tmp_path: Path) -> None:
+    with installation(tmp_path) as running:
+        running.ca.pause = 0.3
+        log, words = tmp_path / "add.log", [EDGECTL, "host", "add", "mail.acme.test", "--wait"]
+        add = running.start(Process("add", words, log, log.exists, running.env))
+
+        def tells(line: str) -> None:
+            wait_until(lambda: line in log.read_text(), 30, f"it tells {line}")
+
+        tells("pending: bootstrap")
+        running.worker()
+        tells("pending: issue")
+        wait_until(lambda: running.ca.count("finalize"), 30, "the certificate is asked for")
+        running.edge.paused = True
+        tells("pending: publish")
+        assert add.alive
+        running.edge.paused = False
+        tells("ready: served")
+        wait_until(lambda: not add.alive, 30, "it ends")
+        told = [line for line in log.read_text().splitlines() if line.startswith("  ")]
+    steps = list(dict.fromkeys(line.strip().partition(" — ")[0] for line in told))
+    assert steps == ["pending: bootstrap", "pending: issue", "pending: publish", "ready: served"]
