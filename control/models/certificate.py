@@ -48,7 +48,6 @@ class Order(Record):
     spki: Mapped[str]
     created_at: Mapped[datetime]
     url: Mapped[str | None] = mapped_column(default=None)
-    answered_at: Mapped[datetime | None] = mapped_column(default=None)
 
 
 class Account(Record):
