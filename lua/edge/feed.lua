@@ -5,47 +5,68 @@ local _M = {}
 
 _M.BATCH = 100 -- (1) half a millisecond of work: handshakes of this worker wait for one batch at most
 
+_M.REVISION = { "get", "vh:rev" }
+
+--- The command for the next batch of hosts above a revision or score.
+local function changes_after(rev)
+  local above = type(rev) == "number" and string.format("(%d", rev) or "(" .. rev
+  return { "zrangebyscore", "vh:hosts", above, "+inf", "withscores", "limit", 0, _M.BATCH }
+end
+
+--- The highest revision that can be, from what vh:rev said: whatever, when it cannot be read.
+function _M.most(answer)
+  return tonumber(redis.text(answer)) or math.huge
+end
+
+--- {name, rev} pairs of such an answer, and `last`, its last score; nil when Redis answered with an error. Without a
+--- `rev` where the score can be none: not a whole number, or above `most`.
+local function changes_of(answer, most)
+  if type(answer) ~= "table" or answer[1] == false then
+    return nil
+  end
+  local list = { last = answer[#answer] }
+  for position = 1, #answer, 2 do
+    local rev = tonumber(answer[position + 1])
+    local is_sound = rev and rev <= most and rev >= 0 and rev % 1 == 0
+    list[#list + 1] = { name = answer[position], rev = is_sound and rev or nil }
+  end
+  return list
+end
+
 --- One look: epoch, completeness, revision, floor, the hosts changed after `applied`, who expires first.
 function _M.look(red, applied)
   local answers, err = redis.pipeline(red, {
     { "get", "vh:epoch" },
     { "hmget", "vh:complete", "epoch", "hosts" },
-    { "get", "vh:rev" },
     { "get", "vh:floor" },
-    _M.changes_after(applied),
+    changes_after(applied),
     { "zrange", "vh:expiry", 0, 0, "withscores" },
+    _M.REVISION, -- (1) read last: no sound score that was read before is above it
   })
   if not answers then
     return nil, err
   end
   local complete = type(answers[2]) == "table" and answers[2] or {}
+  local most = _M.most(answers[6])
   return {
     epoch = redis.text(answers[1]),
     complete_epoch = redis.text(complete[1]),
     complete_hosts = tonumber(redis.text(complete[2])),
-    rev = tonumber(redis.text(answers[3])) or 0,
-    floor = tonumber(redis.text(answers[4])) or 0,
-    changes = _M.changes(answers[5]),
-    first_expiry = (_M.changes(answers[6]) or {})[1],
+    rev = tonumber(redis.text(answers[6])) or 0,
+    floor = math.min(tonumber(redis.text(answers[3])) or 0, most),
+    changes = changes_of(answers[4], most),
+    first_expiry = (changes_of(answers[5], math.huge) or {})[1],
   }
 end
 
---- The command for the next batch of hosts above a revision.
-function _M.changes_after(rev)
-  local above = string.format("(%d", rev)
-  return { "zrangebyscore", "vh:hosts", above, "+inf", "withscores", "limit", 0, _M.BATCH }
-end
-
---- {name, rev} pairs of such an answer; nil when Redis answered with an error.
-function _M.changes(answer)
-  if type(answer) ~= "table" or answer[1] == false then
-    return nil
+--- The next batch of hosts above a revision or score; nil and why.
+function _M.more(red, above)
+  local answers, err = redis.pipeline(red, { changes_after(above), _M.REVISION })
+  if not answers then
+    return nil, err
   end
-  local list = {}
-  for position = 1, #answer, 2 do
-    list[#list + 1] = { name = answer[position], rev = tonumber(answer[position + 1]) }
-  end
-  return list
+  local changes = changes_of(answers[1], _M.most(answers[2]))
+  return changes, not changes and "the feed cannot be read" or nil
 end
 
 --- What to do about a look, given what we have (`mine`: epoch, applied, hosts):

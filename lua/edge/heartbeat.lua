@@ -4,6 +4,7 @@ local semaphore = require("ngx.semaphore")
 local journal = require("edge.journal")
 local progress = require("edge.progress")
 local redis = require("edge.redis")
+local refusals = require("edge.refusals")
 local sealing = require("edge.sealing")
 local version = require("edge.version")
 
@@ -32,6 +33,7 @@ local function write(red)
   sealing.refresh()
   local key = "vh:edge:" .. edge_id
   local last_sync = state:get("last_sync")
+  local refused, refusing = refusals.told()
   return redis.pipeline(red, {
     {
       "hset",
@@ -45,7 +47,9 @@ local function write(red)
       "certificates",
       string.format("%d", progress.get("certificates") or 0),
       "refused",
-      state:get("refused") or "",
+      refused,
+      "refusing",
+      string.format("%d", refusing),
       "kids",
       table.concat(sealing.kids, " "),
       "last_sync",

@@ -54,15 +54,15 @@ function _M.get(hostname)
   return packed and unpack_host(packed)
 end
 
---- Whether shared memory holds the host with a certificate.
-function _M.has_certificate(hostname)
+--- The same without key, leaf, domains and theme, which is cheaper.
+function _M.summary(hostname)
   local packed = held:get(hostname)
-  return packed ~= nil and unpack_line(packed:match("^[^\n]*")).sha256 ~= ""
+  return packed and unpack_line(packed:match("^[^\n]*"))
 end
 
---- Whether shared memory holds the host at all.
-function _M.has(hostname)
-  return held:get(hostname) ~= nil
+local function has_certificate(hostname)
+  local host = _M.summary(hostname)
+  return host ~= nil and host.sha256 ~= ""
 end
 
 --- Keep the host and its intermediates; false and why when memory is full (nothing else is driven out).
@@ -75,7 +75,7 @@ function _M.put(hostname, host)
       end
     end
   end
-  local counted = _M.has_certificate(hostname)
+  local counted = has_certificate(hostname)
   local ok, err = held:safe_set(hostname, pack(host))
   if ok and (host.leaf ~= nil) ~= counted then
     progress.add("certificates", host.leaf and 1 or -1)
@@ -90,7 +90,7 @@ end
 
 --- Forget the host.
 function _M.drop(hostname)
-  if _M.has_certificate(hostname) then
+  if has_certificate(hostname) then
     progress.add("certificates", -1)
   end
   held:delete(hostname)
@@ -100,7 +100,7 @@ end
 function _M.recount()
   local count = 0
   for _, key in ipairs(held:get_keys(0)) do
-    count = count + (not key:find("[|#]") and _M.has_certificate(key) and 1 or 0)
+    count = count + (not key:find("[|#]") and has_certificate(key) and 1 or 0)
   end
   progress.set("certificates", count)
 end

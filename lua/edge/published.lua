@@ -86,10 +86,14 @@ local function is_parsable(id, der)
   return certificate ~= nil
 end
 
+local function id_of(der)
+  return ngx.encode_base64(ngx.sha1_bin(der), true)
+end
+
 local function intermediates(ders)
   local by_id, ids = {}, {}
   for position = 2, #ders do
-    local id = ngx.encode_base64(ngx.sha1_bin(ders[position]), true)
+    local id = id_of(ders[position])
     if not is_parsable(id, ders[position]) then
       return nil, "a certificate of the chain cannot be parsed"
     end
@@ -114,6 +118,28 @@ local function open_key(fields, hostname)
   return key, kid, sealed, is_ec
 end
 
+local CARRIED = { "sha256", "not_after", "kid", "spki", "key_size", "links", "sealed", "leaf" }
+
+--- Put the certificate that served so far under the new record.
+local function carry(host, good)
+  for _, name in ipairs(CARRIED) do
+    host[name] = good[name]
+  end
+end
+
+--- Whether this is, byte for byte, the certificate that is held: that was checked when it came.
+local function is_held(good, fields, ders)
+  if good.sha256 ~= fields.sha256 or good.spki ~= fields.spki or good.leaf ~= ders[1] then
+    return false
+  end
+  local kid, sealed = sealing.split(fields.key)
+  local ids = {}
+  for position = 2, #ders do
+    ids[position - 1] = id_of(ders[position])
+  end
+  return good.kid == kid and good.sealed == sealed and good.links == table.concat(ids, ",")
+end
+
 --- Check a published certificate in full and add it to `host`; nil and why when it is not to be served.
 local function add_certificate(host, fields, hostname, good)
   if #fields.chain > LONGEST_CHAIN or #fields.spki > 64 or #fields.sha256 > 64 then
@@ -122,6 +148,10 @@ local function add_certificate(host, fields, hostname, good)
   local ders, err = x509.chain(fields.chain)
   if not ders then
     return nil, err
+  end
+  if good and is_held(good, fields, ders) then
+    carry(host, good)
+    return true
   end
   local key, kid, sealed, is_ec = open_key(fields, hostname)
   if not key then
@@ -145,15 +175,6 @@ local function add_certificate(host, fields, hostname, good)
   host.intermediates, host.links = by_id, links
   host.parsed = { leaf = leaf, key = key, is_ec = is_ec }
   return true
-end
-
-local CARRIED = { "sha256", "not_after", "kid", "spki", "key_size", "links", "sealed", "leaf" }
-
---- Put the certificate that served so far under the new record.
-local function carry(host, good)
-  for _, name in ipairs(CARRIED) do
-    host[name] = good[name]
-  end
 end
 
 --- Judge the two answers for `hostname`: the host to hold and its index word, and, where its new

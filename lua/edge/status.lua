@@ -43,11 +43,6 @@ local function is_refused(name)
   return (" " .. (state:get("refused") or "") .. " "):find(" " .. name .. " ", 1, true) ~= nil
 end
 
-local function refused_count()
-  local _, number = (state:get("refused") or ""):gsub("%S+", "")
-  return number
-end
-
 --- Everything of docs/metrics.md in Prometheus' text format.
 function _M.metrics()
   local gauges = {
@@ -56,7 +51,7 @@ function _M.metrics()
     edge_hosts = progress.get("hosts") or 0,
     edge_certificates_cached = progress.get("certificates") or 0,
     edge_min_not_after_seconds = string.format("%d", state:get("min_not_after") or 0),
-    edge_refused_publishes = refused_count(),
+    edge_refused_publishes = state:get("refusing") or 0,
     edge_index_complete = hosts.complete() and 1 or 0,
     edge_index_spilled_hosts = index.spilled(),
   }

@@ -1,20 +1,14 @@
---- Who is the syncer: one worker of the instance, by a lease in shared memory; another takes over when it dies.
-local ffi = require("ffi")
-
+--- The syncer at work: whoever has the lease follows Redis on two connections, and connects again when one fails.
 local heartbeat = require("edge.heartbeat")
 local journal = require("edge.journal")
+local lease = require("edge.lease")
 local metrics = require("edge.metrics")
 local progress = require("edge.progress")
 local redis = require("edge.redis")
 local refusals = require("edge.refusals")
 local replica = require("edge.replica")
 
-local state = ngx.shared.edge_state
 local exiting = ngx.worker.exiting
-
-ffi.cdef([[
-int kill(int pid, int signal);
-]])
 
 local _M = {}
 
@@ -23,19 +17,6 @@ local STAY = 300
 local CANDIDATE_EVERY = 0.25
 local SLOWEST_RETRY = 1
 local target, timeout_ms
-
-local function is_mine()
-  return state:get("syncer") == ngx.worker.pid()
-end
-
---- Take the lease if nobody has it, or its holder is no more.
-local function acquire()
-  local holder = state:get("syncer")
-  if holder and holder ~= ngx.worker.pid() and ffi.C.kill(holder, 0) ~= 0 then
-    state:delete("syncer")
-  end
-  return state:safe_add("syncer", ngx.worker.pid(), 5) or is_mine()
-end
 
 local function subscribe()
   local red, err = redis.connect(target, timeout_ms)
@@ -72,8 +53,8 @@ end
 
 --- Follow on two connections until one fails, the worker ends, the lease is lost, or `until_time`.
 local function converse(reader, subscriber, until_time)
-  while not exiting() and is_mine() and ngx.now() < until_time do
-    replica.renew()
+  while not exiting() and lease.is_mine() and ngx.now() < until_time do
+    lease.renew()
     local ok, err = replica.sync(reader)
     if ok then
       journal.change(ngx.NOTICE, "redis", "connected")
@@ -107,14 +88,14 @@ local function serve()
   local until_time = ngx.now() + STAY
   local beating = ngx.thread.spawn(heartbeat.beat)
   local pause = 0.05
-  while not exiting() and is_mine() and ngx.now() < until_time do
+  while not exiting() and lease.is_mine() and ngx.now() < until_time do
     local began = ngx.now()
     local ok, err = connect_and_converse(until_time)
     if not ok then
       metrics.count("edge_redis_errors_total")
       journal.change(ngx.ERR, "redis", tostring(err))
       pause = ngx.now() - began > 2 and 0.05 or math.min(pause * 2, SLOWEST_RETRY)
-      replica.renew()
+      lease.renew()
       ngx.sleep(pause * (0.5 + math.random()))
     end
   end
@@ -126,13 +107,13 @@ local function run(premature)
   if premature then
     return
   end
-  if acquire() then
+  if lease.acquire() then
     local ok, err = pcall(serve)
     if not ok then
       journal.write(ngx.ERR, "the syncer stumbled: ", tostring(err))
     end
-    if exiting() and is_mine() then
-      state:delete("syncer")
+    if exiting() then
+      lease.release()
     end
   end
   if not exiting() then
@@ -143,6 +124,7 @@ end
 --- Start standing by in this worker.
 function _M.start(redis_target, redis_timeout_ms)
   target, timeout_ms = redis_target, redis_timeout_ms
+  lease.setup(redis_timeout_ms)
   ngx.timer.at(0, run)
 end
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 
 import pytest
 
@@ -260,3 +261,79 @@ def test_feed_and_counters_of_the_wrong_kind_stop_nothing(both):
         both.redis.set(key, before)
     good(both)
     assert both.exits() == 0
+
+
+@pytest.mark.parametrize("floor", ["999999999", "1e12", "inf"])
+def test_a_floor_above_every_revision_holds_nothing_up(both, floor):
+    good(both)
+    both.redis.set("vh:floor", floor)
+    both.redis.publish("vh:changed", "x")
+    time.sleep(1.2)
+    assert both.applied(10**8) is False
+    leaf = both.publisher.authority.leaf(A)
+    both.settle(both.publisher.publish(A, leaf=leaf))
+    assert both.serves(A) == leaf.sha256
+    both.redis.set("vh:floor", 0)
+    both.settle(both.publisher.publish(A, leaf=leaf))
+    assert both.status("/healthz").body.find(b'"alarm"') == -1
+
+
+@pytest.mark.parametrize("above", [1e12, "inf", 10**8, 0.5])
+def test_a_score_that_can_be_no_revision_holds_nothing_up_and_its_host_is_served(both, above):
+    good(both)
+    leaf = both.publisher.authority.leaf(B)
+    revision = both.publisher.publish(B, leaf=leaf)
+    both.redis.zadd("vh:hosts", {B: revision + float(above)})
+    both.redis.publish("vh:changed", "x")
+    eventually(lambda: both.serves(B) == leaf.sha256)
+    time.sleep(1.2)
+    other = both.publisher.authority.leaf(A)
+    both.settle(both.publisher.publish(A, leaf=other))
+    assert both.serves(A) == other.sha256
+    assert both.applied(10**7) is False
+    both.settle(both.publisher.publish(B))
+    assert both.metric("edge_refused_publishes") == 0
+    assert both.status("/healthz").body.find(b'"alarm"') == -1
+
+
+def test_a_record_of_a_revision_that_never_was_is_refused_and_heals(both):
+    leaf = good(both)
+    both.redis.hset(f"vh:host:{A}", "rev", 10**12)
+    nudge(both)
+    eventually(lambda: both.metric("edge_refused_publishes") == 1)
+    assert both.serves(A) == leaf
+    good(both)
+
+
+def publish_spoilt(edge, leaf, names):
+    """Hosts with a chain that is none, few enough at once that all are looked into."""
+    fields = {**edge.publisher.certificate_fields(leaf), "chain": "not a chain"}
+    for first in range(0, len(names), 50):
+        for name in names[first : first + 50]:
+            revision = edge.redis.incr("vh:rev")
+            record = {"rev": revision, "state": "active", "cert": leaf.sha256}
+            sealed = edge.publisher.keyring.seal(leaf, hostname=name)
+            edge.redis.hset(f"vh:host:{name}", mapping=record)
+            edge.redis.hset(f"vh:cert:{name}", mapping={**fields, "key": sealed})
+            edge.redis.zadd("vh:hosts", {name: revision})
+        edge.redis.publish("vh:changed", revision)
+        edge.settle(revision)
+
+
+def test_all_that_are_refused_are_counted_and_each_has_its_turn(both):
+    """More than a heartbeat names, and more than are asked for again at a time."""
+    good(both)
+    key, leaf = "vh:edge:" + both.env["EDGE_ID"], both.publisher.authority.leaf("*.many.test")
+    names = [f"n{number:03}.many.test" for number in range(150)]
+    publish_spoilt(both, leaf, names)
+    eventually(lambda: both.redis.hget(key, "refusing") == "150")
+    assert both.redis.hget(key, "refused").split() == names[:100]
+    assert both.metric("edge_refused_publishes") == 150
+    healed = names[::7]
+    for name in healed:
+        both.redis.hset(f"vh:cert:{name}", "chain", leaf.chain)
+    eventually(lambda: both.redis.hget(key, "refusing") == str(150 - len(healed)), seconds=15)
+    assert both.serves(healed[-1]) == leaf.sha256
+    for name in names:
+        both.publisher.withdraw(name)
+    eventually(lambda: both.metric("edge_refused_publishes") == 0)
