@@ -108,10 +108,11 @@ def _edges(
         late = edge.epoch != epoch or (host is not None and edge.revision < host.revision)
         if late:
             behind.append(edge.edge)
-        refused = host is not None and host.hostname in edge.refused
+        verdict = edge.takes(host.hostname) if host is not None else True
         words = f"applied revision {edge.revision}"
         words += ", behind" if late else ", up to date"
-        words += ", refused its certificate and keeps the one before" if refused else ""
+        words += ", refused its certificate and keeps the one before" if verdict is False else ""
+        words += f", refuses {edge.refusing} hosts, this one perhaps" if verdict is None else ""
         told.findings.append((edge.edge, words))
     return behind
 

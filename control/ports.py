@@ -300,7 +300,10 @@ class EdgeCertificate:
 
 @dataclass(frozen=True)
 class EdgeReport:
-    """One edge's heartbeat: who it is, the epoch and revision it has applied, what it refused."""
+    """One edge's heartbeat: who it is, the epoch and revision it has applied, what it refused.
+
+    `refused` names a hundred hosts at most; `refusing` counts all of them.
+    """
 
     edge: str
     epoch: str
@@ -311,6 +314,13 @@ class EdgeReport:
     kids: tuple[str, ...]
     last_sync: datetime
     version: str
+    refusing: int = 0
+
+    def takes(self, hostname: str) -> bool | None:
+        """Whether it takes what was published of a host; None when it refuses more hosts than it names."""
+        if hostname in self.refused:
+            return False
+        return None if self.refusing > len(self.refused) else True
 
 
 @dataclass(frozen=True)

@@ -166,10 +166,14 @@ def _served(run: _Run) -> None:
 
 def _require_taken(host: VirtualHost, edges: Sequence[EdgeReport]) -> None:
     """An edge applies the revision of a certificate that it cannot use, and says that it refused it."""
-    refusing = [report.edge for report in edges if host.hostname in report.refused]
+    refusing = [report.edge for report in edges if report.takes(host.hostname) is False]
     if refusing:
         words = f"{', '.join(refusing)} cannot use what was published and keeps what it had"
         raise PortError("edge_refused", words)
+    silent = [report.edge for report in edges if report.takes(host.hostname) is None]
+    if silent:
+        words = f"{', '.join(silent)} refuses more hosts than it names: this may be one of them"
+        raise NotApplied("edge_lagging", words)
 
 
 _STEPS: tuple[tuple[str, Callable[[_Run], None]], ...] = (

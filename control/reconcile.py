@@ -15,7 +15,7 @@ from control import tombstones
 from control.database import after_collision
 from control.models import VirtualHost, edge_state
 from control.plane import Plane, record
-from control.ports import EdgeHost, StoreSummary
+from control.ports import EdgeHost, EdgeReport, StoreSummary
 from control.publishing import edge_host, general_hsts, known_epoch, last_revision, publish
 from control.retention import forget_old
 
@@ -60,9 +60,12 @@ def reconcile(plane: Plane, *, offset: int = 0) -> Reconciled:
     was committed but not published; the index; a slice of hosts from `offset` in detail; tombstones.
     """
     done = Reconciled()
+    edges = (
+        plane.store.edges()
+    )  # (1) before the summary: none can be ahead of it by what comes between
     summary = plane.store.summary()
     with plane.database.reading() as session:
-        done.rebuilt = _foreign(session, summary)
+        done.rebuilt = _foreign(session, summary, edges)
     if done.rebuilt:
         done.published, done.removed = rebuild(plane, done.rebuilt)
     else:
@@ -78,7 +81,7 @@ def reconcile(plane: Plane, *, offset: int = 0) -> Reconciled:
     return done
 
 
-def _foreign(session: Session, summary: StoreSummary) -> str | None:
+def _foreign(session: Session, summary: StoreSummary, edges: Sequence[EdgeReport]) -> str | None:
     """Why this is not the copy that we made, or None."""
     epoch = known_epoch(session)
     if not epoch:
@@ -91,6 +94,9 @@ def _foreign(session: Session, summary: StoreSummary) -> str | None:
         return "the last rebuild was not finished"
     if summary.revision < last_revision(session):
         return "the copy went back to an older revision"
+    ahead = [e.edge for e in edges if e.epoch == epoch and e.revision > summary.revision]
+    if ahead:
+        return f"{', '.join(ahead)} is ahead of the copy, and would not follow it"
     return None
 
 

@@ -277,16 +277,18 @@ def _revision(hostname: str, answer: Sequence[Any]) -> int:
 
 def _report(key: str, fields: Mapping[str, str]) -> EdgeReport:
     """A heartbeat, read leniently: an edge of another version must not stop the control plane."""
+    refused = _words(fields.get("refused"))
     return EdgeReport(
         edge=key.removeprefix("vh:edge:"),
         epoch=fields.get("epoch", ""),
         revision=_whole(fields.get("rev")),
         hosts=_whole(fields.get("hosts")),
         certificates=_whole(fields.get("certificates")),
-        refused=_words(fields.get("refused")),
+        refused=refused,
         kids=_words(fields.get("kids")),
         last_sync=datetime.fromtimestamp(_seconds(fields.get("last_sync")), UTC),
         version=fields.get("version", ""),
+        refusing=max(_whole(fields.get("refusing")), len(refused)),
     )
 
 

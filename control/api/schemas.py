@@ -257,6 +257,7 @@ class EdgeSchema(Schema):
     hosts = fields.Integer()
     certificates = fields.Integer()
     refused = fields.List(fields.String())
+    refusing = fields.Integer()
     kids = fields.List(fields.String())
     last_sync = fields.AwareDateTime(format="iso")
     lag = fields.Integer()

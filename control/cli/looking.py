@@ -10,7 +10,7 @@ import click
 from control import explanation, inspection, registry
 from control.cli.connection import as_json, now, plainly, plane, show
 from control.plane import Plane
-from control.ports import PortError
+from control.ports import EdgeReport, PortError
 from control.wiring import handshakes, status_listeners
 
 
@@ -94,15 +94,23 @@ def edges_command(as_json: bool) -> None:
             "hosts": report.hosts,
             "certificates": report.certificates,
             "refused": list(report.refused),
+            "refusing": report.refusing,
             "last_sync": report.last_sync.isoformat(),
         }
         for report in reports
     ]
     lines = [
         f"{i['id']:<20} revision {i['revision']} (lag {i['lag']})  {i['hosts']} hosts  "
-        f"{i['certificates']} certificates  refuses {' '.join(report.refused) or 'nothing'}"
+        f"{i['certificates']} certificates  refuses {_refused(report)}"
         for i, report in zip(items, reports, strict=True)
     ]
     show(items, as_json, "\n".join(lines) or "no edge has sent a heartbeat in the last 30 s")
     if not reports:
         sys.exit(2)
+
+
+def _refused(report: EdgeReport) -> str:
+    """The names, and how many there are beside them."""
+    more = report.refusing - len(report.refused)
+    names = " ".join(report.refused) or "nothing"
+    return f"{names} and {more} more" if more else names

@@ -230,6 +230,8 @@ class TestHosts:
         (edge,) = json.loads(edgectl("edges", "--json").output)
         assert (edge["id"], edge["lag"], edge["refused"]) == ("edge-1", 2, [NAME])
         assert f"refuses {NAME}" in edgectl("edges").output
+        redis_server.client.hset("vh:edge:edge-1", "refusing", 8)
+        assert f"refuses {NAME} and 7 more" in edgectl("edges").output
 
     def test_add_list_show_delete(self, edgectl: Run) -> None:
         assert edgectl("host", "add", NAME, "--domain", "acme.test").exit_code == 0

@@ -146,6 +146,20 @@ def test_it_is_not_ready_while_an_edge_refuses_what_was_published(house: House) 
     assert house.authority.count("new_order") == 1, "the certificate is there already"
 
 
+def test_while_an_edge_refuses_more_than_it_names_nobody_is_said_to_be_ready(house: House) -> None:
+    house.store.refused, house.store.unnamed = ("other.acme.test",), 1
+    house.add()
+    house.work(rounds=1)
+    host = house.host()
+    assert host.error is not None
+    assert (host.status, host.error["reason"]) == ("pending", "edge_lagging")
+    assert "refuses more hosts than it names" in str(host.error["detail"])
+    house.store.unnamed = 0
+    house.clock.forward(minutes=2)
+    house.work()
+    assert house.host().status == "ready"
+
+
 def test_redis_away_is_waited_for(house: House) -> None:
     house.add()
     house.store.away = True

@@ -56,6 +56,14 @@ def test_a_rewound_copy_is_rebuilt(served: House) -> None:
     assert reconcile(served.plane).rebuilt == "the copy went back to an older revision"
 
 
+def test_an_edge_that_is_ahead_of_the_copy_gets_a_new_one(served: House) -> None:
+    """It would wait for ever for a revision that comes no more; a corrupt one had set it there."""
+    served.store.frozen["edge-1"] = 10**12
+    assert reconcile(served.plane).rebuilt == "edge-1 is ahead of the copy, and would not follow it"
+    del served.store.frozen["edge-1"]
+    assert reconcile(served.plane).rebuilt is None
+
+
 def test_a_foreign_copy_is_rebuilt_and_its_hosts_removed(served: House) -> None:
     served.store.empty()
     served.store.begin("foreign")

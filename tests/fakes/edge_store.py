@@ -20,11 +20,12 @@ from control.ports import (
 
 @dataclass
 class FakeEdgeStore:
-    """`live` edges by name; those in `frozen` do not apply, nor what is `refused`. `away` fails every call."""
+    """`live` edges by name; `frozen` ones do not apply, nor what is `refused`, nor `unnamed` more. `away` fails all."""
 
     live: set[str] = field(default_factory=lambda: {"edge-1"})
     frozen: dict[str, int] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
+    unnamed: int = 0
     away: bool = False
     hosts: dict[str, tuple[int, EdgeHost]] = field(default_factory=dict)
     challenges: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -152,7 +153,7 @@ class FakeEdgeStore:
         with self._asked():
             report = EdgeReport(
                 "", self._epoch or "", self._revision, len(self.hosts), 0, self.refused, (),
-                datetime.now(UTC), "fake",
+                datetime.now(UTC), "fake", len(self.refused) + self.unnamed,
             )  # fmt: skip
             return [
                 replace(report, edge=name, revision=self.frozen.get(name, self._revision))

@@ -226,6 +226,17 @@ class TestOnRedis:
         (edge,) = store.edges()
         assert (edge.edge, edge.revision) == ("odd", 0)
 
+    def test_a_heartbeat_counts_more_refused_hosts_than_it_names(
+        self, store: RedisEdgeStore, redis_server: RedisServer
+    ) -> None:
+        client = redis_server.client
+        client.hset("vh:edge:edge-1", mapping={"refused": "a.test b.test", "refusing": 2})
+        (edge,) = store.edges()
+        assert (edge.takes("a.test"), edge.takes("c.test")) == (False, True)
+        client.hset("vh:edge:edge-1", "refusing", 3)
+        (edge,) = store.edges()
+        assert (edge.takes("a.test"), edge.takes("c.test")) == (False, None)
+
     def test_a_nudge_wakes_who_waits(
         self, store: RedisEdgeStore, redis_server: RedisServer
     ) -> None:
