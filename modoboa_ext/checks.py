@@ -48,6 +48,7 @@ def faults() -> Iterator[tuple[str, str, str]]:
         text = "OAUTH2_PROVIDER['OIDC_ISS_ENDPOINT'] gives all hosts one issuer"
         hint = "Remove it: an id_token is known to be of a host by its issuer, the host itself."
         yield "E011", text, hint
+    yield from application_faults()
     yield from authentication_faults()
     yield from host_faults()
     yield from option_faults()
@@ -60,6 +61,16 @@ def middleware_faults() -> Iterator[tuple[str, str, str]]:
         yield "E001", f"MIDDLEWARE does not begin with {ours.FIRST}", MEND
     if ours.LAST not in installed[-1:]:
         yield "E002", f"MIDDLEWARE does not end with {ours.LAST}", MEND
+
+
+def application_faults() -> Iterator[tuple[str, str, str]]:
+    """Nobody makes OAuth applications but super administrators and `createapplication`."""
+    for name in ("DCR_ENABLED", "CIMD_ENABLED"):
+        if settings.OAUTH2_PROVIDER.get(name):
+            fault = (
+                f"OAUTH2_PROVIDER[{name!r}] lets anybody make applications that count everywhere"
+            )
+            yield "E014", fault, "Remove it; make applications with `manage.py createapplication`."
 
 
 def authentication_faults() -> Iterator[tuple[str, str, str]]:

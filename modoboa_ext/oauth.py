@@ -1,4 +1,4 @@
-"""The rule at the OAuth endpoints: for every grant, every kind of token, every redirect."""
+"""The rule at the OAuth endpoints: for every client, every grant, every kind of token, every redirect."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from modoboa.lib.signals import get_request
+from oauth2_provider.models import get_access_token_model
 from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauthlib.oauth2 import AccessDeniedError
 
@@ -21,10 +22,13 @@ def is_frontend_of(application: Any) -> bool:
 
 
 def serves_the_installation(application: Any) -> bool:
-    """Whether a client may act for itself (RFC 6749 §4.4): it is nobody's own, or a super administrator's.
+    """Whether this client (None: there is none) may do anything: it is nobody's own, or a super administrator's.
 
-    Modoboa tells Radicale and Dovecot by the application's name, which anybody may choose.
+    Modoboa tells Radicale and Dovecot by the application's name, which anybody may choose; and what a
+    person signs in to at one host, another person's application would carry anywhere.
     """
+    if application is None:
+        return False
     owner = application.user
     return owner is None or (owner.is_active and owner.is_superuser)
 
@@ -68,6 +72,13 @@ class TenantValidator(OAuth2Validator):
     library enforces at each use; the rule is asked again at each issue, refresh and use.
     """
 
+    def _load_application(self, client_id: str, request: Any) -> Any:
+        """The client of any endpoint (RFC 6749 §2.2); None where it is somebody's own."""
+        found = super()._load_application(client_id, request)
+        if not serves_the_installation(found):
+            found = request.client = None
+        return found
+
     def validate_redirect_uri(
         self, client_id: str, redirect_uri: str, request: Any, *args: Any, **kwargs: Any
     ) -> bool:
@@ -89,7 +100,7 @@ class TenantValidator(OAuth2Validator):
     def save_bearer_token(self, token: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Issue of any grant. AccessDeniedError (RFC 6749 §4.1.2.1) for someone else's people."""
         alone = request.grant_type == "client_credentials"
-        if not (serves_the_installation(request.client) if alone else may_use(request.user)):
+        if not alone and (request.user is None or not may_use(request.user)):
             raise AccessDeniedError(description=REFUSAL, request=request, status_code=400)
         return super().save_bearer_token(token, request, *args, **kwargs)
 
@@ -103,7 +114,7 @@ class TenantValidator(OAuth2Validator):
     def validate_user(
         self, username: str, password: str, client: Any, request: Any, *args: Any, **kwargs: Any
     ) -> bool:
-        """The password grant (RFC 6749 §4.3)."""
+        """The password grant (RFC 6749 §4.3): someone else's people have no right password here."""
         found = super().validate_user(username, password, client, request, *args, **kwargs)
         return found and may_use(request.user)
 
@@ -122,8 +133,12 @@ class TenantValidator(OAuth2Validator):
         request.uri = absolute(request.uri)
         if not super().validate_bearer_token(token, scopes, request):
             return False
-        alone = request.user is None and not serves_the_installation(request.client)
-        return not alone and may_use(request.user)
+        return serves_the_installation(request.client) and may_use(request.user)
+
+    def _load_access_token(self, token: str) -> Any:
+        """The token with its application's owner, by one query."""
+        tokens = get_access_token_model().objects.select_related("application__user", "user")
+        return tokens.filter(token_checksum=arrival.checksum(token)).first()
 
     def validate_id_token(self, token: str, scopes: Any, request: Any) -> bool:
         """An id_token in use, which the library accepts as a bearer token."""

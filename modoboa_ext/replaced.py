@@ -14,15 +14,16 @@ from modoboa.core.views.auth import (
     ResendSMSCodeView,
     VerifySMSCodeView,
 )
+from oauth2_provider.exceptions import InvalidOIDCClientError
 from oauth2_provider.views import RPInitiatedLogoutView
 
 from modoboa_ext import hosts, people
-from modoboa_ext.oauth import is_frontend_of
+from modoboa_ext.oauth import is_frontend_of, serves_the_installation
 
-MANAGEMENT = (
-    "/api/o/applications/",
+APPLICATIONS = ("/api/o/applications/", "/api/o/register/")
+NOT_AT_A_TENANTS_HOST = (
+    *APPLICATIONS,
     "/api/o/authorized_tokens/",
-    "/api/o/register/",
     "/api/o/device",
     "/api/o/introspect/",
 )
@@ -37,6 +38,8 @@ class TenantLogoutView(RPInitiatedLogoutView):
         """Accept `https://<this host>` for Modoboa's own frontend; the registered list otherwise."""
         host = hosts.of(self.request)
         mine = f"https://{self.request.get_host()}"
+        if application is not None and not serves_the_installation(application):
+            raise InvalidOIDCClientError
         ours = host.is_tenant and application is not None and is_frontend_of(application)
         if ours and (post_logout_redirect_uri or mine).rstrip("/") == mine:
             return
@@ -103,10 +106,19 @@ def recovers_here(request: HttpRequest) -> bool:
     return user is None or people.may_be_at(user, host)
 
 
+def is_closed(request: HttpRequest) -> bool:
+    """Whether this address is not for whoever asks: applications are made by super administrators alone."""
+    if hosts.of(request).is_tenant:
+        return request.path_info.startswith(NOT_AT_A_TENANTS_HOST)
+    if not request.path_info.startswith(APPLICATIONS) or not request.user.is_authenticated:
+        return False
+    return not request.user.is_superuser
+
+
 def answer(request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
     """The answer of the view that stands in for `view`, None where `view` itself is right."""
-    if hosts.of(request).is_tenant and request.path_info.startswith(MANAGEMENT):
-        raise Http404("This address belongs to the installation, not to a tenant's host")
+    if is_closed(request):
+        raise Http404("This address belongs to those who run the installation")
     kind = getattr(view, "view_class", None)
     if kind in BY_SMS and not recovers_here(request):
         raise Http404("The code went to someone of another host")

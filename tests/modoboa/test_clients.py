@@ -8,6 +8,7 @@ import pytest
 from django.core.management import call_command
 from oauth2_provider.models import Application
 
+from tests.modoboa.applications import SECRET, application
 from tests.modoboa.town import ACME, GLOBEX, PRIMARY, Town, browser
 from tests.modoboa.ways import held, post_form
 
@@ -68,6 +69,14 @@ def test_nobody_asks_at_a_tenants_host_nor_with_a_persons_token(town: Town, dove
     assert post_form(client, INTROSPECT, {"token": own}).status_code == 403
 
 
+def test_an_application_of_somebodys_own_asks_about_nothing(town: Town):
+    own = application(town.people["SimpleUsers"], "client-credentials", client_type="confidential")
+    basic = "Basic " + base64.b64encode(f"{own}:{SECRET}".encode()).decode()
+    asked = {"token": held(GLOBEX, town.people["SimpleUsers"])["access_token"]}
+    answer = browser(PRIMARY, authorization=basic).get(INTROSPECT, asked, secure=True)
+    assert answer.status_code == 403
+
+
 def test_a_clients_own_token_ends_with_its_owners_rights(town: Town, dovecot):
     chief = town.people["SuperAdmins"]
     Application.objects.filter(client_id="dovecot").update(user=chief)
@@ -79,7 +88,7 @@ def test_a_clients_own_token_ends_with_its_owners_rights(town: Town, dovecot):
     assert post_form(client, INTROSPECT, asked).status_code == 403
     form = {"grant_type": "client_credentials", "scope": "introspection"}
     again = post_form(browser(PRIMARY, authorization=BASIC), "/api/o/token/", form)
-    assert again.status_code == 400
+    assert again.status_code == 401
 
 
 def test_a_clients_own_token_is_nobodys_at_the_api(town: Town, dovecot):

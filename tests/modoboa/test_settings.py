@@ -66,6 +66,7 @@ BROKEN = {
         "OAUTH2_PROVIDER": lambda value: {**value, "OIDC_ISS_ENDPOINT": f"https://{PRIMARY}/api/o"}
     },
     "E013": {"VIRTUALHOSTS": lambda value: {**value, "LICENSE_KEY": "k-1"}},
+    "E014": {"OAUTH2_PROVIDER": lambda value: {**value, "DCR_ENABLED": True}},
     "W001": {"VIRTUALHOSTS": lambda value: {**value, "CONTROL_TOKEN": None}},
 }
 
