@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.core.exceptions import ValidationError
+from jwcrypto.common import JWException
+from jwcrypto.jws import JWS
 from modoboa.lib.signals import get_request
-from oauth2_provider.models import get_access_token_model
+from oauth2_provider.models import get_access_token_model, get_grant_model, get_id_token_model
 from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauthlib.oauth2 import AccessDeniedError
 
@@ -14,6 +18,15 @@ from modoboa_ext import arrival, hosts, people
 from modoboa_ext.isolation import REFUSAL
 
 FRONTEND = "modoboa_frontend"
+NO_ID_TOKEN = (
+    JWException,
+    ValidationError,
+    ValueError,
+    TypeError,
+    KeyError,
+    RecursionError,
+    get_id_token_model().DoesNotExist,
+)
 
 
 def is_frontend_of(application: Any) -> bool:
@@ -44,19 +57,19 @@ def may_use(user: Any) -> bool:
     return people.may_be_at(user, hosts.of(request))
 
 
-def is_here_or_no_tenant(name: str) -> bool:
-    """Whether `name` is the host of the current request, or no tenant's host at all."""
-    request = get_request()
-    here = hosts.of(request).name if request is not None else None
-    return name == here or hosts.lookup(name).kind in ("primary", "unknown")
-
-
-def bound_origin(user: Any) -> str | None:
-    """The origin that a token handed out now is good for; None when it is not bound."""
+def origin_to_bind(user: Any) -> list[str]:
+    """The origin that a code or token handed out now is good for, as its resource; empty when it is not bound."""
     request = get_request()
     if request is None or user is None or user.is_superuser or not hosts.of(request).is_tenant:
-        return None
-    return f"https://{request.get_host()}"
+        return []
+    return [f"https://{request.get_host()}"]
+
+
+def counts_here(resource: list[str]) -> bool:
+    """Whether what names these as its resource (RFC 8707) may be exchanged at the host of the current request."""
+    request = get_request()
+    names = [urlsplit(uri).hostname for uri in resource]
+    return not names or (request is not None and hosts.of(request).name in names)
 
 
 def absolute(uri: str) -> str:
@@ -68,8 +81,8 @@ def absolute(uri: str) -> str:
 class TenantValidator(OAuth2Validator):
     """Modoboa's validator, asked about hosts.
 
-    A token handed out at a tenant's host names that origin as its resource (RFC 8707), which the
-    library enforces at each use; the rule is asked again at each issue, refresh and use.
+    A code or token handed out at a tenant's host names that origin as its resource (RFC 8707), which is
+    looked at where it is exchanged or used; the rule is asked again at each issue, refresh and use.
     """
 
     def _load_application(self, client_id: str, request: Any) -> Any:
@@ -88,14 +101,20 @@ class TenantValidator(OAuth2Validator):
             return redirect_uri == f"https://{current.get_host()}/login/logged"
         return super().validate_redirect_uri(client_id, redirect_uri, request, *args, **kwargs)
 
+    def save_authorization_code(
+        self, client_id: str, code: Any, request: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        """Bind the code (RFC 6749 §4.1.2) that is being issued to this host."""
+        asked_for = getattr(request, "resource", [])
+        request.resource = origin_to_bind(request.user) or asked_for
+        super().save_authorization_code(client_id, code, request, *args, **kwargs)
+
     def confirm_redirect_uri(
         self, client_id: str, code: str, redirect_uri: str, client: Any, request: Any
     ) -> bool:
-        """A code (RFC 6749 §4.1.3) that was sent to a tenant's host is exchanged there or nowhere."""
-        found = super().confirm_redirect_uri(client_id, code, redirect_uri, client, request)
-        if not found or request.user.is_superuser:
-            return found
-        return is_here_or_no_tenant(urlsplit(redirect_uri).hostname or "")
+        """A code (RFC 6749 §4.1.3) is exchanged with the URI it was asked for with, at the host it is bound to."""
+        grant = get_grant_model().objects.get(code=code, application=client)
+        return grant.redirect_uri_allowed(redirect_uri) and counts_here(grant.resource)
 
     def save_bearer_token(self, token: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Issue of any grant. AccessDeniedError (RFC 6749 §4.1.2.1) for someone else's people."""
@@ -107,9 +126,8 @@ class TenantValidator(OAuth2Validator):
     def _check_and_set_request_resource(self, request: Any) -> None:
         """Bind the token that is being issued to this host."""
         super()._check_and_set_request_resource(request)
-        origin = bound_origin(request.user)
-        if origin and request.grant_type != "client_credentials":
-            request.resource = [origin]
+        if request.grant_type != "client_credentials":
+            request.resource = origin_to_bind(request.user) or request.resource
 
     def validate_user(
         self, username: str, password: str, client: Any, request: Any, *args: Any, **kwargs: Any
@@ -121,12 +139,9 @@ class TenantValidator(OAuth2Validator):
     def validate_refresh_token(
         self, refresh_token: str, client: Any, request: Any, *args: Any, **kwargs: Any
     ) -> bool:
-        """The refresh grant (RFC 6749 §6): the old token must be good at this host."""
+        """The refresh grant (RFC 6749 §6): the token must be good at this host."""
         found = super().validate_refresh_token(refresh_token, client, request, *args, **kwargs)
-        if not found or not may_use(request.user):
-            return False
-        old = request.refresh_token_instance.access_token
-        return old is None or old.allows_audience(absolute(request.uri))
+        return found and counts_here(request.refresh_token_instance.resource)
 
     def validate_bearer_token(self, token: str, scopes: Any, request: Any) -> bool:
         """An access token in use (RFC 6750); the userinfo endpoint says only a path of itself."""
@@ -141,14 +156,28 @@ class TenantValidator(OAuth2Validator):
         return tokens.filter(token_checksum=arrival.checksum(token)).first()
 
     def validate_id_token(self, token: str, scopes: Any, request: Any) -> bool:
-        """An id_token in use, which the library accepts as a bearer token."""
-        if not super().validate_id_token(token, scopes, request) or not may_use(request.user):
+        """An id_token in use as a bearer token, which the library accepts.
+
+        Only the frontend's, and as long and where as the access token that it was issued with.
+        """
+        if not super().validate_id_token(token, scopes, request):
             return False
-        return request.user.is_superuser or issued_for_here(token)
+        if not is_frontend_of(request.client) or not may_use(request.user):
+            return False
+        beside = get_access_token_model().objects.filter(id_token=request.access_token).first()
+        return beside is not None and not beside.is_expired() and counts_here(beside.resource)
 
+    def _get_key_for_token(self, token: str) -> Any:
+        """The key of the application that an id_token was issued to, by its `jti`; None where there is none.
 
-def issued_for_here(token: str) -> bool:
-    """Whether the issuer of a (verified) id_token is this host, or the primary hostname."""
-    issuer = urlsplit(arrival.claims(token).get("iss", "")).hostname
-    current = get_request()
-    return current is not None and issuer in (hosts.of(current).name, hosts.primary_hostname())
+        The library asks for the key of whichever application the token names as its `aud`, and then
+        looks only at the `jti`: whoever has an application could speak for anybody.
+        """
+        try:
+            said = JWS()
+            said.deserialize(token)
+            jti = json.loads(said.objects["payload"])["jti"]
+            tokens = get_id_token_model().objects.select_related("application")
+            return tokens.get(jti=jti, application__isnull=False).application.jwk_key
+        except NO_ID_TOKEN:
+            return None

@@ -11,6 +11,9 @@ from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 from django.utils import timezone
+from jwcrypto.common import base64url_encode
+from jwcrypto.jwk import JWK
+from jwcrypto.jwt import JWT
 from modoboa.core.models import User
 from modoboa.lib.middleware import RequestCatcherMiddleware
 from oauth2_provider.models import AccessToken, Application
@@ -18,6 +21,7 @@ from oauth2_provider.settings import oauth2_settings
 from oauthlib.common import Request as OAuthRequest
 from oauthlib.oauth2 import AccessDeniedError
 
+from modoboa_ext import arrival
 from modoboa_ext.middleware import HostMiddleware
 from tests.modoboa.town import PASSWORD, browser
 from tests.modoboa.ways import (
@@ -25,6 +29,9 @@ from tests.modoboa.ways import (
     VERIFIER,
     Bearer,
     Way,
+    bearer_counts,
+    canonical,
+    held,
     signed_in,
     tokens,
 )
@@ -154,6 +161,26 @@ class CodeOfAnOwnApplication(CodeOfAnApplication):
 
     def known_as(self) -> str:
         return application(self.user, "authorization-code", redirect_uris=self.SITE)
+
+
+class ForgedIdToken(Way):
+    """Somebody's id_token whose `jti` is known, signed with the secret of an application of one's own."""
+
+    def prepare(self) -> None:
+        self.jti = arrival.claims(held(self.home, self.user)["id_token"])["jti"]
+        forger = User.objects.get(username="simpleusers@globex.test")
+        self.client_id = application(forger, "authorization-code", name="forge", algorithm="HS256")
+
+    def forged(self, host: str) -> str:
+        """What the owner of the application may sign, as if issued at `host`."""
+        said = {"aud": self.client_id, "iss": f"https://{canonical(host)}/api/o", "jti": self.jti}
+        said |= {"sub": str(self.user.pk), "exp": int(timezone.now().timestamp()) + 3600}
+        made = JWT(header={"alg": "HS256", "typ": "JWT"}, claims=said)
+        made.make_signed_token(JWK(kty="oct", k=base64url_encode(SECRET)))
+        return made.serialize()
+
+    def enters(self, host: str) -> bool:
+        return bearer_counts(host, self.forged(host))
 
 
 class DeviceGrant(Way):

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import pytest
 from django.urls import reverse
-from oauth2_provider.models import Application
+from oauth2_provider.models import AccessToken, Application, IDToken
 
 from tests.modoboa.applications import (
     SECRET,
+    CodeOfAnApplication,
     CodeOfAnOwnApplication,
+    ForgedIdToken,
     application,
     operators_application,
 )
 from tests.modoboa.town import ACME, GLOBEX, PASSWORD, PRIMARY, ROLES, Town, browser
 from tests.modoboa.ways import (
+    VERIFIER,
     bearer_counts,
+    held,
+    issued,
     post_form,
     signed_in,
     tokens,
@@ -69,6 +74,30 @@ def test_a_right_password_at_someone_elses_host_is_answered_like_a_wrong_one(tow
     assert answers[0] == answers[1]
 
 
+def test_a_refresh_token_is_bound_in_its_grace_period_too(town: Town, settings):
+    grace = {"REFRESH_TOKEN_GRACE_PERIOD_SECONDS": 60}
+    settings.OAUTH2_PROVIDER = {**settings.OAUTH2_PROVIDER, **grace}
+    user = town.people["SimpleUsers"]
+    form = {"grant_type": "refresh_token", "client_id": "frontend"}
+    form |= {"refresh_token": issued(GLOBEX, user)["refresh_token"]}
+    assert tokens(browser(GLOBEX), form)
+    assert tokens(browser(PRIMARY), form) is None
+    assert tokens(browser(ACME), form) is None
+    assert tokens(browser(GLOBEX), form)
+
+
+@pytest.mark.parametrize("resource", [f"https://{ACME}", "https://imap.example"])
+def test_a_client_names_no_other_resource_at_a_tenants_host(town: Town, resource):
+    way = CodeOfAnApplication(town.people["SimpleUsers"], born_at=GLOBEX)
+    way.asks_also = {"resource": resource}
+    form = {"grant_type": "authorization_code", "client_id": way.client_id}
+    form |= {"code": way.allowed(), "redirect_uri": way.SITE, "code_verifier": VERIFIER}
+    for host in (ACME, PRIMARY):
+        assert tokens(browser(host), form) is None
+    assert tokens(browser(GLOBEX), form)
+    assert AccessToken.objects.latest("pk").resource == [f"https://{GLOBEX}"]
+
+
 def test_nobody_is_asked_to_trust_an_application_of_somebodys_own(town: Town):
     way = CodeOfAnOwnApplication(town.people["SimpleUsers"])
     other = signed_in(PRIMARY, town.people["DomainAdmins"])
@@ -76,6 +105,52 @@ def test_nobody_is_asked_to_trust_an_application_of_somebodys_own(town: Town):
     answer = other.get("/api/o/authorize/", query, secure=True)
     assert answer.status_code == 400
     assert "Location" not in answer
+
+
+def test_an_id_token_counts_while_the_access_token_beside_it_does(town: Town):
+    user = town.people["SimpleUsers"]
+    ended, expired = issued(GLOBEX, user), issued(GLOBEX, user)
+    for pocket in (ended, expired):
+        assert bearer_counts(GLOBEX, pocket["id_token"])
+    AccessToken.objects.get(token=ended["access_token"]).revoke()
+    late = AccessToken.objects.get(token=expired["access_token"])
+    late.expires = late.created
+    late.save()
+    for pocket in (ended, expired):
+        assert not bearer_counts(GLOBEX, pocket["id_token"])
+
+
+def test_an_id_token_of_another_application_is_no_bearer_token(town: Town):
+    """Who shares the application's secret could write any date and host into it."""
+    way = CodeOfAnApplication(town.people["SimpleUsers"], born_at=GLOBEX)
+    Application.objects.filter(client_id=way.client_id).update(algorithm="HS256")
+    way.asks_also = {"scope": "openid read write"}
+    form = {"grant_type": "authorization_code", "client_id": way.client_id}
+    form |= {"code": way.allowed(), "redirect_uri": way.SITE, "code_verifier": VERIFIER}
+    found = tokens(browser(GLOBEX), form)
+    assert bearer_counts(GLOBEX, found["access_token"])
+    assert not bearer_counts(GLOBEX, found["id_token"])
+
+
+def test_a_forged_id_token_signs_nobody_out(town: Town):
+    user = town.people["DomainAdmins"]
+    forged = ForgedIdToken(user, born_at=GLOBEX).forged(GLOBEX)
+    answer = browser(GLOBEX).get("/api/o/logout/", {"id_token_hint": forged}, secure=True)
+    assert answer.status_code == 400
+    assert bearer_counts(GLOBEX, held(GLOBEX, user)["access_token"])
+    genuine = {"id_token_hint": held(GLOBEX, user)["id_token"]}
+    assert browser(GLOBEX).get("/api/o/logout/", genuine, secure=True).status_code == 302
+    assert not bearer_counts(GLOBEX, held(GLOBEX, user)["access_token"])
+    assert not IDToken.objects.filter(user=user).exists()
+
+
+@pytest.mark.parametrize(
+    "token", ["ey", "ey..", "eyJ9.e30.e30", "eyJ9.eyJqdGkiOjF9.x", "ey....", "ey\0.a.b"]
+)
+def test_what_is_no_id_token_is_refused_and_no_more(town: Town, token):
+    assert not bearer_counts(GLOBEX, token)
+    answer = browser(GLOBEX).get("/api/o/logout/", {"id_token_hint": token}, secure=True)
+    assert answer.status_code == 400
 
 
 @pytest.mark.parametrize("host", [PRIMARY, GLOBEX])

@@ -16,6 +16,7 @@ from tests.modoboa.applications import (
     CodeOfAnApplication,
     CodeOfAnOwnApplication,
     DeviceGrant,
+    ForgedIdToken,
     OwnApplicationsToken,
     OwnPasswordGrant,
     OwnRadicale,
@@ -74,6 +75,7 @@ WAYS: tuple[type[Way], ...] = (
     OwnRadicaleAlone,
     CodeOfAnApplication,
     CodeOfAnOwnApplication,
+    ForgedIdToken,
     DeviceGrant,
     SecondFactorElsewhere,
     SecondFactorHere,
@@ -88,6 +90,7 @@ CARRIED: tuple[type[Way], ...] = (
     IdToken,
     Refresh,
     CodeExchange,
+    CodeOfAnApplication,
 )
 OWN_APPLICATIONS = (
     CodeOfAnOwnApplication,
@@ -104,6 +107,8 @@ def spell(host: str, spelling: str) -> str:
 
 def expected(way: type[Way], role: str, place: str) -> bool:
     """What must happen, said again without the extension's own rule."""
+    if way is ForgedIdToken:
+        return False
     if issubclass(way, OWN_APPLICATIONS) and role != "SuperAdmins":
         return False
     if way is AuthorizeForElsewhere:
@@ -217,6 +222,7 @@ HOLES = {
     "CodeOfAnApplication",
     "CodeOfAnOwnApplication",
     "DeviceGrant",
+    "ForgedIdToken",
     "OwnApplicationsToken",
     "OwnPasswordGrant",
     "OwnRadicale",
