@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from modoboa.core import forms
 from modoboa.core.models import User
 from modoboa.core.views.auth import (
@@ -15,9 +16,10 @@ from modoboa.core.views.auth import (
     VerifySMSCodeView,
 )
 from oauth2_provider.exceptions import InvalidOIDCClientError
-from oauth2_provider.views import RPInitiatedLogoutView
+from oauth2_provider.models import get_access_token_model
+from oauth2_provider.views import IntrospectTokenView, RPInitiatedLogoutView
 
-from modoboa_ext import hosts, people
+from modoboa_ext import arrival, hosts, people
 from modoboa_ext.oauth import is_frontend_of, serves_the_installation
 
 APPLICATIONS = ("/api/o/applications/", "/api/o/register/")
@@ -44,6 +46,34 @@ class TenantLogoutView(RPInitiatedLogoutView):
         if ours and (post_logout_redirect_uri or mine).rstrip("/") == mine:
             return
         super().validate_post_logout_redirect_uri(application, post_logout_redirect_uri)
+
+
+class TenantIntrospectTokenView(IntrospectTokenView):
+    """What programs as Dovecot are told of a token (RFC 7662): it is active while its owner may use it."""
+
+    def verify_request(self, request: HttpRequest) -> tuple[bool, Any]:
+        """Who asks with a token, asks with one of a client of its own."""
+        valid, asked = super().verify_request(request)
+        return valid and asked.user is None, asked
+
+    @staticmethod
+    def get_token_response(token_value: str | None = None) -> HttpResponse:
+        """`{"active": false}` for what counts nowhere, else the library's answer."""
+        tokens = get_access_token_model().objects.select_related("application__user", "user")
+        found = tokens.filter(token_checksum=arrival.checksum(token_value or "")).first()
+        if found is not None and not counts_somewhere(found):
+            return JsonResponse({"active": False})
+        return IntrospectTokenView.get_token_response(token_value)
+
+
+def counts_somewhere(token: Any) -> bool:
+    """Whether an access token's application may act, and its owner at the host that the token is bound to."""
+    if not serves_the_installation(token.application):
+        return False
+    if token.user is None:
+        return True
+    bound_to = [hosts.lookup(urlsplit(uri).hostname or "") for uri in token.resource]
+    return token.user.is_active and all(people.may_be_at(token.user, host) for host in bound_to)
 
 
 class TenantPasswordResetForm(forms.PasswordResetForm):
@@ -90,6 +120,7 @@ class TenantPasswordResetConfirmView(PasswordResetConfirmView):
 
 
 REPLACED = {
+    IntrospectTokenView: TenantIntrospectTokenView.as_view(),
     RPInitiatedLogoutView: TenantLogoutView.as_view(),
     PasswordResetView: TenantPasswordResetView.as_view(),
     PasswordResetConfirmView: TenantPasswordResetConfirmView.as_view(),

@@ -6,9 +6,11 @@ import base64
 
 import pytest
 from django.core.management import call_command
-from oauth2_provider.models import Application
+from modoboa.core.models import User
+from oauth2_provider.models import AccessToken, Application
 
-from tests.modoboa.applications import SECRET, application
+from modoboa_ext import hosts, people
+from tests.modoboa.applications import SECRET, OwnApplicationsToken, application
 from tests.modoboa.town import ACME, GLOBEX, PRIMARY, Town, browser
 from tests.modoboa.ways import held, post_form
 
@@ -67,6 +69,62 @@ def test_nobody_asks_at_a_tenants_host_nor_with_a_persons_token(town: Town, dove
         assert post_form(client, INTROSPECT, {"token": asked}).status_code == 404
     client = browser(PRIMARY, authorization=f"Bearer {asked}")
     assert post_form(client, INTROSPECT, {"token": own}).status_code == 403
+
+
+def test_no_person_asks_about_tokens_whatever_the_scope_of_theirs(town: Town, dovecot):
+    own = held(PRIMARY, town.people["SimpleUsers"])["access_token"]
+    AccessToken.objects.filter(token=own).update(scope="read write introspection")
+    client = browser(PRIMARY, authorization=f"Bearer {own}")
+    assert post_form(client, INTROSPECT, {"token": own}).status_code == 403
+
+
+def leave(town: Town) -> None:
+    town.domains["globex.test"].virtual_host_link.delete()
+
+
+def close(town: Town) -> None:
+    town.hosts[GLOBEX].change(enabled=False)
+
+
+def remove(town: Town) -> None:
+    town.hosts[GLOBEX].delete()
+
+
+def disable(town: Town) -> None:
+    User.objects.filter(username="simpleusers@globex.test").update(is_active=False)
+
+
+def nothing(town: Town) -> None:
+    """Things stay as they are."""
+
+
+@pytest.mark.parametrize(
+    ("change", "of_the_host", "of_the_primary"),
+    [
+        (nothing, True, True),
+        (leave, False, True),
+        (close, False, True),
+        (remove, False, True),
+        (disable, False, False),
+    ],
+)
+def test_a_token_that_counts_nowhere_is_not_active(
+    town: Town, dovecot, change, of_the_host, of_the_primary
+):
+    asked = [held(host, town.people["SimpleUsers"])["access_token"] for host in (GLOBEX, PRIMARY)]
+    change(town)
+    hosts.recent.forget()
+    people.recent.forget()
+    client = browser(PRIMARY, authorization=BASIC)
+    answers = [client.get(INTROSPECT, {"token": token}, secure=True).json() for token in asked]
+    assert [answer["active"] for answer in answers] == [of_the_host, of_the_primary]
+
+
+def test_a_token_of_an_application_that_does_not_count_is_not_active(town: Town, dovecot):
+    token = OwnApplicationsToken(town.people["SimpleUsers"]).token
+    client = browser(PRIMARY, authorization=BASIC)
+    assert client.get(INTROSPECT, {"token": token}, secure=True).json() == {"active": False}
+    assert client.get(INTROSPECT, secure=True).status_code == 400
 
 
 def test_an_application_of_somebodys_own_asks_about_nothing(town: Town):
