@@ -9,9 +9,11 @@ from dataclasses import replace
 
 import pytest
 
+from control import registry
 from control.adapters.status_listener import HttpStatus
 from control.explanation import explain
-from tests.control.conftest import House
+from control.ports import AuthorityError
+from tests.control.conftest import TEST, House
 from tests.fakes.status_listener import FakeStatus
 
 NAME, URL = "mail.acme.test", "http://127.0.0.1:8081"
@@ -34,6 +36,17 @@ def words(house: House, status: FakeStatus) -> str:
     plane = replace(house.plane, settings=settings)
     told = explain(plane, NAME, NoWire(), status, [], house.clock())
     return dict(told.findings)["127.0.0.1:8081"]
+
+
+def test_a_renewal_that_fails_is_told_of_a_host_that_is_served(house: House) -> None:
+    house.add()
+    house.work()
+    registry.renew(house.plane, NAME, TEST)
+    house.authority.refuse("new_order", AuthorityError("ca_unavailable", "503"))
+    house.work(rounds=1)
+    told = explain(house.plane, NAME, NoWire(), FakeStatus(), [], house.clock())
+    assert told.served
+    assert "it could not be renewed: ca_unavailable" in told.verdict
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from cryptography import x509
 from control import metrics, registry, sealing
 from control.certificates import check, load_key
 from control.claims import LEASE, Lost, release
-from control.explanation import explain
 from control.issuance import issue
 from control.ports import (
     AccountUnknown,
@@ -34,14 +33,6 @@ from tests.control.conftest import TEST, House, both_databases
 from tests.control.pki import Ca
 
 NAME = "mail.acme.test"
-
-
-class Nowhere:
-    """A wire that reaches nobody."""
-
-    def certificate(self, hostname: str, address: str, port: int) -> str:
-        """See the protocol."""
-        raise ConnectionError(f"{address}:{port} does not answer for {hostname}")
 
 
 @both_databases
@@ -473,9 +464,6 @@ class TestRenewal:
         assert host.status == "ready"
         assert (host.error or {})["reason"] == "ca_unavailable", "an operator sees why"
         assert house.events()[-1] == "renewal_failed"
-        told = explain(house.plane, NAME, Nowhere(), (), house.clock())
-        assert told.served
-        assert "it could not be renewed: ca_unavailable" in told.verdict
         house.clock.forward(minutes=1)
         house.work()
         assert house.events()[-1] == "certificate_renewed"
