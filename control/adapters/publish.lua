@@ -17,7 +17,8 @@ if ARGV[6] ~= "1" then
   end
 end
 
-local rev = math.max(tonumber(redis.call("GET", KEYS[2]) or "0"), tonumber(ARGV[2])) + 1
+local last = (redis.call("GET", KEYS[2]) or ""):match("^%d+$") or "0"
+local rev = math.max(tonumber(last), tonumber(ARGV[2])) + 1
 local text = string.format("%d", rev)
 redis.call("SET", KEYS[2], text)
 

@@ -9,7 +9,7 @@ if redis.call("HGET", KEYS[2], "state") ~= "deleted" then
 end
 redis.call("ZREM", KEYS[1], ARGV[1])
 redis.call("DEL", KEYS[2])
-if tonumber(redis.call("GET", KEYS[3]) or "0") < tonumber(ARGV[2]) then
+if (tonumber(redis.call("GET", KEYS[3]) or "0") or 0) < tonumber(ARGV[2]) then
   redis.call("SET", KEYS[3], ARGV[2])
 end
 return 1

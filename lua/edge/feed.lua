@@ -48,12 +48,13 @@ function _M.look(red, applied)
   end
   local complete = type(answers[2]) == "table" and answers[2] or {}
   local most = _M.most(answers[6])
+  local floor = tonumber(redis.text(answers[3])) or 0
   return {
     epoch = redis.text(answers[1]),
     complete_epoch = redis.text(complete[1]),
     complete_hosts = tonumber(redis.text(complete[2])),
     rev = tonumber(redis.text(answers[6])) or 0,
-    floor = math.min(tonumber(redis.text(answers[3])) or 0, most),
+    floor = floor <= most and floor or 0,
     changes = changes_of(answers[4], most),
     first_expiry = (changes_of(answers[5], math.huge) or {})[1],
   }

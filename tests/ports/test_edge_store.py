@@ -209,6 +209,25 @@ class TestOnRedis:
         redis_server.client.delete("vh:cert:mail.acme.test")
         assert store.changes(["mail.acme.test"]) == [None]
 
+    @pytest.mark.parametrize("score", ["inf", 7.5])
+    def test_a_score_that_is_no_revision_is_seen_and_written_over(
+        self, store: RedisEdgeStore, redis_server: RedisServer, score: float
+    ) -> None:
+        store.publish(HOST, epoch=EPOCH, at_least=6)
+        redis_server.client.zadd("vh:hosts", {"mail.acme.test": score})
+        assert store.index() == {"mail.acme.test": -1}
+        (revision,) = store.republish([HOST], epoch=EPOCH, at_least=7)
+        assert store.index() == {"mail.acme.test": revision}
+
+    @pytest.mark.parametrize("corrupt", ["x", "inf", "1e99", "-3"])
+    def test_a_revision_that_is_no_number_is_none(
+        self, store: RedisEdgeStore, redis_server: RedisServer, corrupt: str
+    ) -> None:
+        redis_server.client.set("vh:rev", corrupt)
+        assert store.publish(HOST, epoch=EPOCH, at_least=41) == 42
+        redis_server.client.set("vh:rev", "x")
+        assert store.summary().revision == 0
+
     def test_edges_are_who_sent_a_heartbeat(
         self, store: RedisEdgeStore, redis_server: RedisServer
     ) -> None:
