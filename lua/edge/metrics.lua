@@ -37,8 +37,9 @@ local ABOUT = {
   {
     "edge_min_not_after_seconds",
     "gauge",
-    "unix time at which the first published certificate ends",
+    "unix time at which the first certificate ends that is held for a live host or published",
   },
+  { "edge_expired_served", "gauge", "live hosts held with a certificate that has ended" },
   { "edge_refused_publishes", "gauge", "hosts whose published value is refused now" },
   { "edge_index_complete", "gauge", "whether the whole index has been read since the start" },
   {

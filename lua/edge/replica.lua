@@ -181,7 +181,10 @@ local function sync(red)
     return nil, err
   end
   metrics.count("edge_syncs_total")
-  state:set("min_not_after", look.first_expiry and look.first_expiry.rev)
+  if verdict ~= "wait" then
+    state:set("published_ends", look.first_expiry and look.first_expiry.rev)
+    progress.set("floor", look.floor)
+  end
   state:set("last_sync", ngx.now())
   local told = refusals.report()
   local now = mine()

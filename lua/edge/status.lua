@@ -7,6 +7,7 @@ local index = require("edge.index")
 local journal = require("edge.journal")
 local metrics = require("edge.metrics")
 local progress = require("edge.progress")
+local sweep = require("edge.sweep")
 
 local state = ngx.shared.edge_state
 local _M = {}
@@ -45,12 +46,14 @@ end
 
 --- Everything of docs/metrics.md in Prometheus' text format.
 function _M.metrics()
+  local first = sweep.first_end()
   local gauges = {
     edge_sync_age_seconds = sync_age(),
     edge_applied_revision = string.format("%d", progress.get("applied") or 0),
     edge_hosts = progress.get("hosts") or 0,
     edge_certificates_cached = progress.get("certificates") or 0,
-    edge_min_not_after_seconds = string.format("%d", state:get("min_not_after") or 0),
+    edge_min_not_after_seconds = first < math.huge and string.format("%d", first) or nil,
+    edge_expired_served = state:get("expired_served") or 0,
     edge_refused_publishes = state:get("refusing") or 0,
     edge_index_complete = hosts.complete() and 1 or 0,
     edge_index_spilled_hosts = index.spilled(),

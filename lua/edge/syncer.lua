@@ -7,6 +7,7 @@ local progress = require("edge.progress")
 local redis = require("edge.redis")
 local refusals = require("edge.refusals")
 local replica = require("edge.replica")
+local sweep = require("edge.sweep")
 
 local exiting = ngx.worker.exiting
 
@@ -82,11 +83,10 @@ local function connect_and_converse(until_time)
   return ok, err
 end
 
---- Be the syncer for a while; reconnect with jitter, and keep the lease meanwhile.
-local function serve()
+--- Follow for a while; reconnect with jitter, and keep the lease meanwhile.
+local function follow()
   refusals.recall()
   local until_time = ngx.now() + STAY
-  local beating = ngx.thread.spawn(heartbeat.beat)
   local pause = 0.05
   while not exiting() and lease.is_mine() and ngx.now() < until_time do
     local began = ngx.now()
@@ -99,7 +99,17 @@ local function serve()
       ngx.sleep(pause * (0.5 + math.random()))
     end
   end
+end
+
+--- Be the syncer for a while, with what goes on beside.
+local function serve()
+  local beating, sweeping = ngx.thread.spawn(heartbeat.beat), ngx.thread.spawn(sweep.run)
+  local ok, err = pcall(follow)
+  if not ok then
+    journal.write(ngx.ERR, "the syncer stumbled: ", tostring(err))
+  end
   ngx.thread.kill(beating)
+  ngx.thread.kill(sweeping)
 end
 
 --- Each worker's timer: stand by, and serve when the lease is free.
@@ -108,10 +118,7 @@ local function run(premature)
     return
   end
   if lease.acquire() then
-    local ok, err = pcall(serve)
-    if not ok then
-      journal.write(ngx.ERR, "the syncer stumbled: ", tostring(err))
-    end
+    serve()
     if exiting() then
       lease.release()
     end

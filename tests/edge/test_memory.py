@@ -7,6 +7,7 @@ import pytest
 from deploy import edge as deployed
 from tests.edge import outages
 from tests.edge.conftest import A, B
+from tests.edge.publisher import DAY, NOW
 from tests.edge.visitor import eventually
 
 
@@ -54,3 +55,45 @@ def test_while_redis_is_away_too_what_is_held_is_served_after_such_a_reload(edge
     reload_with(edge, index_memory="3")
     assert edge.serves(A) == edge.publisher.leaves[A].sha256
     assert edge.get(A).status == 200
+
+
+def test_what_ends_first_is_known_from_what_is_held_also_while_redis_is_empty(edges):
+    edge = edges.make()
+    edge.publisher.publish(A)
+    old = edge.publisher.authority.leaf(B, not_before=NOW - 9 * DAY, not_after=NOW - DAY)
+    edge.settle(edge.publisher.publish(B, leaf=old))
+    ended = int((NOW - DAY).timestamp())
+    eventually(lambda: edge.metric("edge_expired_served") == 1)
+    assert edge.metric("edge_min_not_after_seconds") == ended
+    edge.redis.flushall()
+    eventually(lambda: outages.alarm(edge) == "empty")
+    time.sleep(1.2)
+    assert edge.metric("edge_min_not_after_seconds") == ended
+    outages.refill(edge, "e2")
+    edge.publisher.publish(B, leaf=edge.publisher.authority.leaf(B))
+    first = int((NOW + 90 * DAY).timestamp())
+    eventually(lambda: edge.metric("edge_min_not_after_seconds") == first)
+    eventually(lambda: edge.metric("edge_expired_served") == 0)
+
+
+def test_a_certificate_that_redis_no_longer_lists_still_counts(edges):
+    edge = edges.make()
+    soon = edge.publisher.authority.leaf(A, not_after=NOW + 3 * DAY)
+    edge.settle(edge.publisher.publish(A, leaf=soon))
+    edge.redis.delete("vh:expiry")
+    time.sleep(1.2)
+    ends = int((NOW + 3 * DAY).timestamp())
+    eventually(lambda: edge.metric("edge_min_not_after_seconds") == ends)
+
+
+def test_a_tombstone_leaves_the_index_once_redis_has_purged_it(edges):
+    edge = edges.make()
+    edge.publisher.publish(A)
+    revision = edge.publisher.withdraw(B)
+    edge.settle(revision)
+    assert edge.status(f"/hosts/{B}").status == 200
+    edge.redis.zrem("vh:hosts", B)
+    edge.redis.set("vh:floor", revision)
+    eventually(lambda: edge.status(f"/hosts/{B}").status == 404)
+    assert edge.refuses(B)
+    assert edge.serves(A)
