@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import cast
+from functools import cached_property
+from typing import Any, cast
 
-from sqlalchemy import Row, Table, bindparam, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    false,
+    not_,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from control.database import Database
+from control.limits import registered_domain
 from control.models import Certificate, Moment, VirtualHost, locked
 from control.urgency import ENDED, ENDING, NEW, OTHER, urgency
 
@@ -28,11 +43,17 @@ class Lost(Exception):
 
 @dataclass(frozen=True)
 class Claim:
-    """One virtual host that one worker may work on until its lease ends."""
+    """One virtual host that one worker may work on until its lease ends; `tried`: it has failed before."""
 
     host_id: int
     hostname: str
     lease: str
+    tried: bool = False
+
+    @cached_property
+    def domain(self) -> str:
+        """Its registered domain."""
+        return registered_domain(self.hostname)
 
     def require(self, host: VirtualHost | None) -> None:
         """Raise Lost when that record was deleted, or is another worker's by now."""
@@ -52,14 +73,22 @@ _DUE = select(_HOSTS.c.id).where(*_IS_DUE)
 _BY_TURN = [_DUE.where(_HOSTS.c.urgency == turn).order_by(_HOSTS.c.due_at) for turn in TURNS]
 # Ordered, so that PostgreSQL goes by the index; with EXISTS it may read the table.
 _TURNS_DUE = select(*(those.limit(1).scalar_subquery() for those in _BY_TURN))
+_THESE = _DUE.where(_HOSTS.c.id.in_(bindparam("these", expanding=True)))
 _TURN = _DUE.where(_HOSTS.c.urgency == bindparam("turn")).order_by(_HOSTS.c.due_at)
-_FIRST = _TURN.limit(bindparam("most")).with_for_update(skip_locked=True)
-_TAKE = (
-    update(_HOSTS)
-    .where(_HOSTS.c.id.in_(_FIRST.scalar_subquery()))
-    .values(lease=bindparam("under"), lease_until=bindparam("until"))
-    .returning(_HOSTS.c.id, _HOSTS.c.hostname)
-)
+
+
+def _taking(due: Select[tuple[int]]) -> ReturningUpdate[tuple[int, str, int]]:
+    """Lease those hosts."""
+    return (
+        update(_HOSTS)
+        .where(_HOSTS.c.id.in_(due.with_for_update(skip_locked=True).scalar_subquery()))
+        .values(lease=bindparam("under"), lease_until=bindparam("until"))
+        .returning(_HOSTS.c.id, _HOSTS.c.hostname, _HOSTS.c.attempts)
+    )
+
+
+_TAKE = _taking(_TURN.limit(bindparam("most")))
+_TAKE_THESE = _taking(_THESE)
 _KEEP = (
     update(_HOSTS)
     .where(_HOSTS.c.lease.in_(bindparam("leases", expanding=True)))
@@ -78,9 +107,8 @@ def claim(database: Database, worker: str, now: datetime, limit: int) -> list[Cl
     One UPDATE for each urgency that is met, so that each reads from the index just what it takes, however
     many are due; nothing is written when none is.
     """
-    lease = f"{worker}/{uuid.uuid4().hex[:12]}"
-    wish = {"moment": now, "under": lease, "until": now + LEASE}
-    taken: list[Row[tuple[int, str]]] = []
+    wish = _wish(worker, now)
+    taken: list[Row[tuple[int, str, int]]] = []
     turns = _turns_due(database, now)
     if not turns:
         return []
@@ -88,7 +116,50 @@ def claim(database: Database, worker: str, now: datetime, limit: int) -> list[Cl
         for turn in turns:
             if len(taken) < limit:
                 taken += session.execute(_TAKE, {**wish, "turn": turn, "most": limit - len(taken)})
-    return [Claim(row.id, row.hostname, lease) for row in taken]
+    return _claims(taken, wish)
+
+
+def claim_others(
+    database: Database,
+    worker: str,
+    now: datetime,
+    limit: int,
+    *,
+    than: Collection[str],
+    untried: bool,
+) -> list[Claim]:
+    """Take up to `limit` that would wait behind the many hosts of these registered domains.
+
+    `untried` leaves out both those domains' and whatever has failed before; else only what is both.
+    """
+    there = or_(*(_below(domain) for domain in than)) if than else false()
+    before = _HOSTS.c.attempts > 0
+    fit = not_(or_(there, before) if untried else and_(there, before))
+    found: list[int] = []
+    with database.reading() as session:
+        for those in _BY_TURN:
+            wanted = those.where(fit).limit(limit - len(found))
+            found += session.scalars(wanted, {"moment": now}) if len(found) < limit else ()
+    if not found:
+        return []
+    wish = _wish(worker, now)
+    with database.writing(lasting=False) as session:
+        taken = session.execute(_TAKE_THESE, {**wish, "these": found}).all()
+    return _claims(taken, wish)
+
+
+def _below(domain: str) -> ColumnElement[bool]:
+    """Whether a hostname is in that registered domain."""
+    return or_(_HOSTS.c.hostname == domain, _HOSTS.c.hostname.like(f"%.{domain}"))
+
+
+def _wish(worker: str, now: datetime) -> dict[str, Any]:
+    """The parameters of a claim, with a lease of its own."""
+    return {"moment": now, "under": f"{worker}/{uuid.uuid4().hex[:12]}", "until": now + LEASE}
+
+
+def _claims(taken: Iterable[Row[tuple[int, str, int]]], wish: dict[str, Any]) -> list[Claim]:
+    return [Claim(row.id, row.hostname, wish["under"], row.attempts > 0) for row in taken]
 
 
 def hasten(database: Database, now: datetime) -> int:

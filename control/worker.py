@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from control.ports import Heard, PortError
 from control.provisioning import give_up, provision
 from control.reconcile import next_offset, reconcile, take_turn
 from control.sealing import CannotOpen
+from control.seats import Seats
 
 IDLE_SECONDS = 1.0
 KEEP_SECONDS = 10.0
@@ -33,20 +35,23 @@ log = logging.getLogger("control.worker")
 class Worker:
     """Many orders at once in threads; `stop` ends it after the work under way, or `patience` seconds.
 
-    It claims half as many hosts again as it has threads, so that one claim serves several of them.
+    It claims half as many hosts again as it has threads, so that one claim serves several of them. Who of
+    them begins is said by Seats; while those that wait may not, it looks for others.
     """
 
     def __init__(self, plane: Plane, threads: int, patience: float = STOP_SECONDS) -> None:
         self._plane = plane
-        self._threads = threads
+        self._seats = Seats(threads)
         self._patience = patience
         self._most = threads + threads // 2
         self._name = identity()
         self._stop = threading.Event()
         self._awake = threading.Event()
         self._compare = threading.Event()
-        self._held: dict[Future[None], Claim] = {}
-        self._lock = threading.Lock()
+        self._waiting: list[Claim] = []
+        self._running: dict[Future[None], Claim] = {}
+        self._lock = threading.RLock()
+        self._no_others_until = 0.0
 
     def run(self) -> int:
         """Work until `stop` is called; blocks. Returns how many hosts it did not wait for.
@@ -62,8 +67,8 @@ class Worker:
         freed = claims.free_dead(self._plane.database, is_dead)
         if not self._rolled_over():
             threading.Thread(target=self._roll_over_later, daemon=True).start()
-        log.info("worker started", extra={"threads": self._threads, "freed": len(freed)})
-        pool = ThreadPoolExecutor(self._threads, thread_name_prefix="order")
+        log.info("worker started", extra={"threads": self._seats.threads, "freed": len(freed)})
+        pool = ThreadPoolExecutor(self._seats.threads, thread_name_prefix="order")
         while not self._stop.is_set():
             self._round(pool)
         return self._end(pool)
@@ -73,7 +78,7 @@ class Worker:
         self._let_go()
         pool.shutdown(wait=False)
         with self._lock:
-            held = dict(self._held)
+            held = dict(self._running)
         log.info("worker stopping", extra={"under_way": len(held)})
         left = [held[future].hostname for future in wait(held, self._patience).not_done]
         log.info("worker stopped", extra={"left_to_the_next": left})
@@ -93,29 +98,58 @@ class Worker:
             log.error("the database does not answer", extra={"problem": str(problem)})
             self._stop.wait(IDLE_SECONDS)
             return
-        for held in claimed:
-            future = pool.submit(self._work, held)
-            with self._lock:
-                self._held[future] = held
-            future.add_done_callback(self._done)
+        with self._lock:
+            self._waiting += claimed
+        self._begin(pool)
         if not claimed:
             self._awake.wait(IDLE_SECONDS)
 
     def _claim(self) -> list[Claim]:
         with self._lock:
-            held = len(self._held)
-        if held > self._threads:
-            return []
-        wanted = max(1, self._most - held)
-        return claims.claim(self._plane.database, self._name, self._plane.clock(), wanted)
+            waiting, running = len(self._waiting), list(self._running.values())
+        held = waiting + len(running)
+        if held <= self._seats.threads:
+            wanted = max(1, self._most - held)
+            return claims.claim(self._plane.database, self._name, self._plane.clock(), wanted)
+        if len(running) < self._seats.threads and time.monotonic() >= self._no_others_until:
+            return self._claim_others(running)
+        return []
+
+    def _claim_others(self, running: Sequence[Claim]) -> list[Claim]:
+        """For the threads that nobody of those that wait may have; looked for once a second in vain."""
+        plane, than = self._plane, self._seats.crowded(running)
+        found: list[Claim] = []
+        for against in (0, 1):
+            free = self._seats.room(against) - len(running) - len(found)
+            if free > 0:
+                found += claims.claim_others(
+                    plane.database, self._name, plane.clock(), free, than=than, untried=not against
+                )
+        self._no_others_until = 0.0 if found else time.monotonic() + IDLE_SECONDS
+        return found
+
+    def _begin(self, pool: ThreadPoolExecutor) -> None:
+        """Give threads to those that wait, first come first served among those that may have one."""
+        with self._lock:
+            while held := self._next():
+                future = pool.submit(self._work, held)
+                self._running[future] = held
+                future.add_done_callback(lambda done: self._done(pool, done))
+
+    def _next(self) -> Claim | None:
+        """The first of those that wait that may begin, not waiting any more; None when stopped."""
+        running = self._running.values()
+        for place, held in enumerate([] if self._stop.is_set() else self._waiting):
+            if self._seats.may_begin(held, running):
+                return self._waiting.pop(place)
+        return None
 
     def _let_go(self) -> None:
         """What was claimed and not begun is free for other workers."""
         with self._lock:
-            held = list(self._held.items())
-        for future, claimed in held:
-            if future.cancel():
-                claims.release(self._plane.database, claimed)
+            waiting, self._waiting = self._waiting, []
+        for claimed in waiting:
+            claims.release(self._plane.database, claimed)
 
     def _work(self, held: Claim) -> None:
         """One host; whatever goes wrong is recorded, and the worker goes on."""
@@ -125,9 +159,10 @@ class Worker:
             log.exception("provisioning failed", extra={"hostname": held.hostname})
             give_up(self._plane, held, problem)
 
-    def _done(self, future: Future[None]) -> None:
+    def _done(self, pool: ThreadPoolExecutor, future: Future[None]) -> None:
         with self._lock:
-            self._held.pop(future, None)
+            self._running.pop(future, None)
+            self._begin(pool)
         self._awake.set()
 
     def _listen(self) -> None:
@@ -145,7 +180,7 @@ class Worker:
     def _keep(self) -> None:
         while not self._stop.wait(KEEP_SECONDS):
             with self._lock:
-                leases = {held.lease for held in self._held.values()}
+                leases = {held.lease for held in (*self._waiting, *self._running.values())}
             try:
                 claims.keep(self._plane.database, leases, self._plane.clock())
                 claims.free_dead(self._plane.database, is_dead)
