@@ -16,9 +16,10 @@ class VirtualHosts(AppConfig):
 
     def ready(self) -> None:
         """Connect the receivers, register the checks, narrow what administrators see."""
-        from modoboa_ext import checks, handlers, scope  # noqa: F401  connected by being imported
+        from modoboa_ext import checks, handlers, own_mailbox, scope  # noqa: F401  connected by being imported
 
         scope.install()
+        own_mailbox.install()
         for _, fault, hint in checks.faults():
             # a web server's processes do not run Django's system checks
             logging.getLogger("modoboa.jobs").error("%s. %s", fault, hint)

@@ -1,0 +1,109 @@
+"""An administrator whose own mailbox is Acme's has none at Globex's host: no colleagues, calendars or mail of Acme."""
+
+from __future__ import annotations
+
+import pytest
+from modoboa.admin.models import Mailbox
+from modoboa.calendars.models import AccessRule, UserCalendar
+from modoboa.core.models import LocalConfig, User
+
+from tests.modoboa.town import ACME, GLOBEX, PASSWORD, PRIMARY, Town, browser
+from tests.modoboa.ways import held
+
+pytestmark = pytest.mark.django_db
+
+
+def person(name: str, town: Town) -> User:
+    """One of Acme's people, with a mailbox and a calendar."""
+    user = User(username=f"{name}@acme.test", email=f"{name}@acme.test")
+    user.set_password(PASSWORD)
+    user.save()
+    user.role = "SimpleUsers"
+    mailbox = Mailbox(
+        address=name, domain=town.domains["acme.test"], user=user, use_domain_quota=True
+    )
+    mailbox.save(creator=User.objects.get(username="admin"))
+    UserCalendar.objects.create(mailbox=mailbox, name=f"{name}'s board", color="#111111")
+    return user
+
+
+@pytest.fixture
+def carl(town: Town) -> User:
+    """Of Acme, administrator of both; shares a calendar with a colleague, who shares one with him."""
+    config = LocalConfig.objects.first()
+    config.parameters.set_value("server_location", "https://dav.example/", app="calendars")
+    config.save()
+    carl, colleague = person("carl", town), person("colleague", town)
+    for one, other in ((carl, colleague), (colleague, carl)):
+        calendar = UserCalendar.objects.get(mailbox=one.mailbox)
+        AccessRule.objects.create(calendar=calendar, mailbox=other.mailbox, read=True)
+    carl.role = "DomainAdmins"
+    carl.save()
+    for domain in town.domains.values():
+        domain.add_admin(carl)
+    return carl
+
+
+def asked(host: str, user: User, path: str):
+    """What the API answers at `host`; `{calendar}` is the user's own."""
+    path = path.format(calendar=UserCalendar.objects.get(mailbox__user=user).pk)
+    client = browser(host, authorization=f"Bearer {held(host, user)['access_token']}")
+    return client.get(f"/api/v2/{path}", secure=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "elsewhere"),
+    [
+        ("attendees/", 404),
+        ("mailboxes/", 404),
+        ("user-calendars/", 200),
+        ("user-calendars/{calendar}/accessrules/", 404),
+        ("calendars-shared-with-me/", 200),
+    ],
+)
+def test_what_hangs_on_a_mailbox_is_where_the_mailbox_is(carl: User, path, elsewhere):
+    for host in (ACME, PRIMARY):
+        answer = asked(host, carl, path)
+        assert answer.status_code == 200
+        assert "acme.test" in answer.content.decode()
+    answer = asked(GLOBEX, carl, path)
+    assert answer.status_code == elsewhere
+    assert "acme" not in answer.content.decode()
+
+
+@pytest.mark.parametrize("path", ["webmail/mailboxes/share-candidates/", "account/forward/"])
+def test_where_modoboa_asks_for_a_mailbox_first_there_is_none(carl: User, path):
+    assert asked(GLOBEX, carl, path).status_code == 403
+    assert asked(PRIMARY, carl, "account/forward/").status_code == 200
+
+
+def test_a_calendar_made_here_would_be_there(carl: User):
+    client = browser(GLOBEX, authorization=f"Bearer {held(GLOBEX, carl)['access_token']}")
+    body = {"name": "new", "color": "#222222"}
+    answer = client.post(
+        "/api/v2/user-calendars/", body, content_type="application/json", secure=True
+    )
+    assert answer.status_code == 404
+
+
+def test_the_mailbox_is_still_there_after_a_save_here(carl: User):
+    client = browser(GLOBEX, authorization=f"Bearer {held(GLOBEX, carl)['access_token']}")
+    body = {"first_name": "Carl", "last_name": "", "language": "en"}
+    kind = "application/json"
+    answer = client.put("/api/v2/account/me/", body, content_type=kind, secure=True)
+    assert answer.status_code == 200, answer.content
+    assert answer.json()["mailbox"] is None
+    mailbox = Mailbox.objects.get(user=carl)
+    assert mailbox.full_address == "carl@acme.test"
+    assert User.objects.get(pk=carl.pk).first_name == "Carl"
+
+
+def test_who_has_their_mailbox_here_misses_nothing(carl: User, town: Town):
+    colleague = User.objects.get(username="colleague@acme.test")
+    assert "carl@acme.test" in asked(ACME, colleague, "attendees/").content.decode()
+    assert "carl" in asked(ACME, colleague, "calendars-shared-with-me/").content.decode()
+
+
+def test_an_operator_may_switch_it_off(carl: User, settings):
+    settings.VIRTUALHOSTS = {**settings.VIRTUALHOSTS, "SCOPE_DATA": False}
+    assert "acme.test" in asked(GLOBEX, carl, "attendees/").content.decode()
