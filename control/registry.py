@@ -1,14 +1,17 @@
-"""What may be done to a virtual host: each deed one transaction with its event, then told to edges and worker."""
+"""What may be done to a virtual host: each deed one transaction with its event, then told to edges and worker.
+
+Longer than other modules because it is the one list of all deeds.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import ColumnElement, Table, bindparam, func, or_, select, true, update
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from control import hostname as hostnames
@@ -19,13 +22,11 @@ from control.issuance import certificate_of
 from control.models import (
     Domain,
     DomainTaken,
-    Moment,
     PrimaryFixed,
-    RuntimeSettings,
     VirtualHost,
     locked,
 )
-from control.models.runtime import load, store
+from control.models.runtime import load
 from control.plane import Plane, Who, audit
 from control.ports import PublishRefused, StoreUnavailable
 from control.publishing import publish
@@ -260,57 +261,6 @@ def back_to_acme(plane: Plane, name: str, who: Who) -> VirtualHost:
             deed.host.reissue(deed.now)
             deed.note("certificate_given_up", sha256=certificate.sha256)
     return deed.host
-
-
-@after_collision
-def configure(plane: Plane, changes: dict[str, Any], who: Who) -> RuntimeSettings:
-    """Store run-time settings; whoever one of them concerns is looked at again. What stays the same is no change."""
-    now = plane.clock()
-    with plane.database.writing() as session:
-        before = load(session, plane.settings).as_dict()
-        changes = {name: value for name, value in changes.items() if before[name] != value}
-        store(session, changes)
-        if changes:
-            audit(session, "settings_changed", now, who, **changes)
-        if "hsts_max_age" in changes:
-            session.execute(_SEE_HSTS, {"moment": now})
-        affected = _affected(changes)
-        if affected is not None:
-            session.execute(
-                update(VirtualHost)
-                .where(VirtualHost.deleted_at.is_(None), affected)
-                .values(due_at=now)
-                .execution_options(synchronize_session=False)
-            )
-    plane.store.nudge()
-    return plane.runtime()
-
-
-def _affected(changes: Container[str]) -> ColumnElement[bool] | None:
-    """Whom a change of settings makes due at once. Who is switched is everybody, also who is being worked on now."""
-    if "acme_enabled" in changes or "edge_enabled" in changes:
-        return true()
-    found = []
-    if "acme_limits" in changes:
-        found.append(VirtualHost.error_reason == "limit_reserved")
-    if "renewal_threshold_days" in changes:
-        found.append(VirtualHost.certificate_id.is_not(None))
-    return or_(*found) if found else None
-
-
-_HOSTS = cast(Table, VirtualHost.__table__)
-_MOMENT = bindparam("moment", type_=Moment())
-_SEE_HSTS = (
-    update(_HOSTS)
-    .where(_HOSTS.c.deleted_at.is_(None), _HOSTS.c.hsts_max_age.is_(None))
-    .values(
-        change=_HOSTS.c.change + 1,
-        due_at=_MOMENT,
-        updated_at=_MOMENT,
-        unpublished_since=func.coalesce(_HOSTS.c.unpublished_since, _MOMENT),
-    )
-)
-"""Whoever has no max-age of its own has something new to show."""
 
 
 @contextlib.contextmanager

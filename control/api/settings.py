@@ -7,7 +7,7 @@ from typing import Any
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
-from control import registry, trial
+from control import configuration, trial
 from control.api.context import plane, who
 from control.api.schemas import AuthoritySchema, CheckList, ReservedSchema, SettingsSchema
 
@@ -27,7 +27,7 @@ class Settings(MethodView):
     @blueprint.response(200, SettingsSchema)
     def put(self, changes: dict[str, Any]) -> dict[str, Any]:
         """Change some; those left out stay."""
-        return registry.configure(plane(), changes, who()).as_dict()
+        return configuration.configure(plane(), changes, who()).as_dict()
 
 
 @blueprint.route("/settings/reserved_hostnames", methods=["GET"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from control import registry
+from control import configuration
 from control.cli.connection import WHO, as_json, plain, plainly, plane, show
 
 
@@ -42,7 +42,7 @@ def settings_set(assignments: tuple[str, ...], as_json: bool) -> None:
         faults = problem.messages_dict
         field, fault = next(iter(faults.items()))
         raise click.ClickException(f"{field}: {fault[0]}") from problem
-    values = registry.configure(plane(), changes, WHO).as_dict()
+    values = configuration.configure(plane(), changes, WHO).as_dict()
     words = ", ".join(f"{name}={plain(value)}" for name, value in changes.items())
     show(values, as_json, words)
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from control import registry
+from control import configuration, registry
 from control.ports import AuthorityError, Problem
 from tests.control.conftest import TEST, House, both_databases
 
@@ -77,7 +77,7 @@ def test_the_same_certificate_is_issued_four_times_a_week_at_most(limited: House
 
 
 def test_limits_that_the_operator_gives_hold_at_a_ca_that_we_do_not_know(house: House) -> None:
-    registry.configure(house.plane, {"acme_limits": "new_orders=5/3h"}, TEST)
+    configuration.configure(house.plane, {"acme_limits": "new_orders=5/3h"}, TEST)
     for number in range(5):
         house.add(f"m{number}.d{number}.test")
     house.work()
@@ -86,6 +86,6 @@ def test_limits_that_the_operator_gives_hold_at_a_ca_that_we_do_not_know(house: 
     (held,) = [host for host in waiting if host.status != "ready"]
     assert held.error
     assert held.error["reason"] == "limit_reserved"
-    registry.configure(house.plane, {"acme_limits": None}, TEST)
+    configuration.configure(house.plane, {"acme_limits": None}, TEST)
     house.work()
     assert house.host(held.hostname).status == "ready", "nobody waits for a limit that is gone"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from control import registry, webhooks
+from control import configuration, registry, webhooks
 from control.app import create_app
 from control.database import Database
 from control.models import Domain, DomainTaken, Record, Setting, VirtualHost, Webhook
@@ -70,7 +70,7 @@ def test_api_and_worker_start_for_the_first_time_at_the_same_moment(house: House
 def test_of_two_who_set_the_same_the_second_wins(house: House) -> None:
     first = Setting(name="hsts_max_age", value=1)
     changes = {"hsts_max_age": 2}
-    second(house, [first], lambda: registry.configure(house.plane, changes, TEST))
+    second(house, [first], lambda: configuration.configure(house.plane, changes, TEST))
     assert house.plane.runtime().hsts_max_age == 2
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from control import pauses, registry
+from control import configuration, pauses, registry
 from control.models import Pause
 from control.ports import AuthorityError, Problem
 from tests.control.conftest import TEST, House, both_databases
@@ -84,7 +84,7 @@ def test_a_renewal_that_was_refused_is_not_ordered_because_settings_are_saved(ho
     house.clock.moment = certificate.renew_at or house.clock()
     until = refuse(house)
     house.work()
-    registry.configure(house.plane, {"renewal_threshold_days": 60}, TEST)
+    configuration.configure(house.plane, {"renewal_threshold_days": 60}, TEST)
     house.work()
     assert house.authority.count("new_order") == 2
     assert (house.host().due_at or until) >= until

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from control import metrics, registry, sealing
+from control import configuration, metrics, registry, sealing
 from control.certificates import check, load_key
 from control.claims import LEASE, Lost, release
 from control.issuance import issue
@@ -324,7 +324,7 @@ def test_caa_of_another_ca_fails_before_an_order_is_spent(house: House) -> None:
 
 def test_preflight_may_be_switched_off(house: House) -> None:
     house.resolver.names[NAME] = PortError("dns_nxdomain", "no such name")
-    registry.configure(house.plane, {"preflight_enabled": False}, TEST)
+    configuration.configure(house.plane, {"preflight_enabled": False}, TEST)
     house.add()
     house.work()
     assert house.host().status == "ready"
@@ -392,19 +392,19 @@ def test_a_name_whose_dns_fails_once_on_its_way_out_has_moved_all_the_same(house
 
 
 def test_issuance_off_and_edge_on_waits_for_an_uploaded_certificate(house: House) -> None:
-    registry.configure(house.plane, {"acme_enabled": False}, TEST)
+    configuration.configure(house.plane, {"acme_enabled": False}, TEST)
     house.add()
     house.work()
     host = house.host()
     assert host.status == "pending"
     assert (host.error or {})["reason"] == "certificate_absent"
-    registry.configure(house.plane, {"acme_enabled": True}, TEST)
+    configuration.configure(house.plane, {"acme_enabled": True}, TEST)
     house.work()
     assert house.host().status == "ready"
 
 
 def test_issuance_on_and_edge_off_is_ready_once_issued(house: House) -> None:
-    registry.configure(house.plane, {"edge_enabled": False}, TEST)
+    configuration.configure(house.plane, {"edge_enabled": False}, TEST)
     house.store.live.clear()
     house.add()
     house.work()
@@ -414,7 +414,7 @@ def test_issuance_on_and_edge_off_is_ready_once_issued(house: House) -> None:
 
 
 def test_both_off_is_ready_at_once(house: House) -> None:
-    registry.configure(house.plane, {"edge_enabled": False, "acme_enabled": False}, TEST)
+    configuration.configure(house.plane, {"edge_enabled": False, "acme_enabled": False}, TEST)
     house.store.live.clear()
     assert house.add().status == "ready"
 
@@ -494,7 +494,7 @@ class TestRenewal:
         assert "renewal_moved" in house.events()
 
     def test_an_operators_threshold_counts(self, house: House) -> None:
-        registry.configure(house.plane, {"renewal_threshold_days": 40}, TEST)
+        configuration.configure(house.plane, {"renewal_threshold_days": 40}, TEST)
         house.work()
         house.clock.forward(days=51)
         house.work()
@@ -524,7 +524,7 @@ class TestRenewal:
 
 
 def test_the_chain_of_the_issuer_that_the_operator_prefers_is_served(house: House) -> None:
-    registry.configure(house.plane, {"acme_preferred_issuer": "Fake Root X2"}, TEST)
+    configuration.configure(house.plane, {"acme_preferred_issuer": "Fake Root X2"}, TEST)
     house.add()
     house.work()
     certificate = house.host().certificate

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from control import registry
+from control import configuration, registry
 from control.certificates import Facts, check, load_key
 from control.models import NotRenewable
 from control.ports import AuthorityError, EdgeHost, EdgeReport
@@ -53,7 +53,7 @@ def overtaken(house: House) -> House:
 
 
 def switch(house: House, **changes: object) -> None:
-    registry.configure(house.plane, changes, TEST)
+    configuration.configure(house.plane, changes, TEST)
 
 
 def own(house: House, days: float = 30) -> Facts:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from control import accounts, inspection, ports, registry, sealing
+from control import accounts, configuration, inspection, ports, registry, sealing
 from control.adapters.acme_authority import AcmeAuthority
 from control.adapters.dns_resolver import DnsResolver, PortProbe
 from control.adapters.redis_edge import RedisEdgeStore, connect
@@ -450,7 +450,7 @@ def _(stage: Stage) -> str:
 @scene("limit_reserved")
 def _(stage: Stage) -> str:
     house = stage.house()
-    registry.configure(house.plane, {"acme_limits": "new_orders=1/3h"}, TEST)
+    configuration.configure(house.plane, {"acme_limits": "new_orders=1/3h"}, TEST)
     house.add("first.acme.test")
     stage.dns.add("first.acme.test", "A", "127.0.0.1")
     house.work(rounds=1)
@@ -503,7 +503,7 @@ def _(stage: Stage) -> str:
 @scene("certificate_absent")
 def _(stage: Stage) -> str:
     house = stage.house()
-    registry.configure(house.plane, {"acme_enabled": False}, TEST)
+    configuration.configure(house.plane, {"acme_enabled": False}, TEST)
     house.add(NAME)
     house.work(rounds=1)
     return stage.reason(house)
