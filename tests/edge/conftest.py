@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -16,6 +17,7 @@ import redis
 from deploy import edge as deployed
 from deploy import services
 from deploy.process import Process, free_port
+from tests.edge.doors import alone
 from tests.edge.publisher import Authority, Keyring, Publisher
 from tests.edge.upstream import Echo
 from tests.edge.visitor import Answer, Refused, Visit, eventually, plain
@@ -102,6 +104,10 @@ class Edge:
         master = int(deployed.pid_file(self.directory).read_text())
         children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
         return sorted(int(pid) for pid in children if b"worker" in _command(int(pid)))
+
+    def alone(self, pid: int) -> contextlib.AbstractContextManager[None]:
+        """Only this worker accepts connections; the others stand still."""
+        return alone(self.workers(), pid)
 
     def visit(self, sni: bytes | str | None, **options) -> Visit:
         """A TLS connection."""
