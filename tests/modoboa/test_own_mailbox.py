@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
 import pytest
+from django.db import transaction
+from django.urls import URLResolver, get_resolver
 from modoboa.admin.models import Mailbox
 from modoboa.calendars.models import AccessRule, UserCalendar
 from modoboa.core.models import LocalConfig, User
@@ -11,6 +17,7 @@ from tests.modoboa.town import ACME, GLOBEX, PASSWORD, PRIMARY, Town, browser
 from tests.modoboa.ways import held
 
 pytestmark = pytest.mark.django_db
+FEWEST_LISTS = 8
 
 
 def person(name: str, town: Town) -> User:
@@ -107,3 +114,37 @@ def test_who_has_their_mailbox_here_misses_nothing(carl: User, town: Town):
 def test_an_operator_may_switch_it_off(carl: User, settings):
     settings.VIRTUALHOSTS = {**settings.VIRTUALHOSTS, "SCOPE_DATA": False}
     assert "acme.test" in asked(GLOBEX, carl, "attendees/").content.decode()
+
+
+def addresses(patterns: Iterable[Any], prefix: str = "") -> Iterator[str]:
+    """Each address of Modoboa's API that has no parameter in it; its own description is left out."""
+    for pattern in patterns:
+        text = prefix + re.sub(r"[\^$\\]", "", str(pattern.pattern))
+        if isinstance(pattern, URLResolver):
+            yield from addresses(pattern.url_patterns, text)
+        elif text.startswith("api/v") and not set(text) & set("<("):
+            yield f"/{text}"
+
+
+def telling(host: str, user: User) -> set[str]:
+    """The addresses at which the API tells `user`, at `host`, of anything of Acme's but their own name."""
+    client = browser(host, authorization=f"Bearer {held(host, user)['access_token']}")
+    client.raise_request_exception = False
+    found = set()
+    for address in addresses(get_resolver().url_patterns):
+        with transaction.atomic():
+            answer = client.get(address, secure=True)
+            transaction.set_rollback(True)
+        if "acme" in answer.content.decode().replace(user.username, ""):
+            found.add(address)
+    return found
+
+
+@pytest.mark.parametrize("role", ["DomainAdmins", "Resellers"])
+def test_no_list_of_the_api_tells_of_what_belongs_to_another_host(carl: User, town: Town, role):
+    carl.role = role
+    carl.save()
+    for domain in town.domains.values():
+        domain.add_admin(carl)
+    assert len(telling(PRIMARY, carl)) >= FEWEST_LISTS
+    assert telling(GLOBEX, carl) == set()
