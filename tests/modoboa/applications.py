@@ -133,8 +133,8 @@ class CodeOfAnApplication(Way):
         """The application's client id."""
         return operators_application("authorization-code", redirect_uris=self.SITE)
 
-    def allowed(self) -> str:
-        """The code that comes back with the person's consent, nothing where the page is refused."""
+    def allowed(self, wanted: str = "code") -> str:
+        """What comes back with the person's consent, nothing where the page is refused."""
         query = {
             "client_id": self.client_id,
             "redirect_uri": self.SITE,
@@ -148,7 +148,8 @@ class CodeOfAnApplication(Way):
         answer = self.client.post(path, {**query, "allow": "Authorize"}, secure=True)
         if not answer.headers.get("Location", "").startswith(self.SITE):
             return ""
-        return parse_qs(urlsplit(answer["Location"]).query)["code"][0]
+        back = urlsplit(answer["Location"])
+        return parse_qs(back.query or back.fragment)[wanted][0]
 
     def enters(self, host: str) -> bool:
         form = {"grant_type": "authorization_code", "client_id": self.client_id}
@@ -161,6 +162,22 @@ class CodeOfAnOwnApplication(CodeOfAnApplication):
 
     def known_as(self) -> str:
         return application(self.user, "authorization-code", redirect_uris=self.SITE)
+
+
+class ImplicitToken(CodeOfAnApplication):
+    """An access token that an application of the installation got at once (RFC 6749 §4.2)."""
+
+    asks_also = {"response_type": "token"}
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.token = self.allowed("access_token")
+
+    def known_as(self) -> str:
+        return operators_application("implicit", redirect_uris=self.SITE)
+
+    def enters(self, host: str) -> bool:
+        return bearer_counts(host, self.token)
 
 
 class ForgedIdToken(Way):

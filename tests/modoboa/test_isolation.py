@@ -17,6 +17,7 @@ from tests.modoboa.applications import (
     CodeOfAnOwnApplication,
     DeviceGrant,
     ForgedIdToken,
+    ImplicitToken,
     OwnApplicationsToken,
     OwnPasswordGrant,
     OwnRadicale,
@@ -75,6 +76,7 @@ WAYS: tuple[type[Way], ...] = (
     OwnRadicaleAlone,
     CodeOfAnApplication,
     CodeOfAnOwnApplication,
+    ImplicitToken,
     ForgedIdToken,
     DeviceGrant,
     SecondFactorElsewhere,
@@ -91,6 +93,7 @@ CARRIED: tuple[type[Way], ...] = (
     Refresh,
     CodeExchange,
     CodeOfAnApplication,
+    ImplicitToken,
 )
 OWN_APPLICATIONS = (
     CodeOfAnOwnApplication,
@@ -233,6 +236,7 @@ HOLES = {
     "Bearer",
     "UserInfo",
     "IdToken",
+    "ImplicitToken",
     "Refresh",
     "ApiToken",
     "PasswordGrant",
