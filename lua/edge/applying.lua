@@ -4,7 +4,6 @@ local feed = require("edge.feed")
 local held = require("edge.held")
 local index = require("edge.index")
 local journal = require("edge.journal")
-local metrics = require("edge.metrics")
 local published = require("edge.published")
 local redis = require("edge.redis")
 local refusals = require("edge.refusals")
@@ -27,20 +26,14 @@ local function is_news(before, word, adopting)
   return revision(word) > revision(before)
 end
 
-local function hold(name, host)
-  local ok = held.put(name, host)
-  if not ok then
-    held.drop(name) -- (1) what was there is of an older revision
-    metrics.count("edge_memory_full_total")
-  end
-end
-
 --- Hold what was read of a host, or forget it.
 local function keep(name, host, word)
   if word:sub(1, 1) == "X" then
     held.drop(name)
   elseif host.leaf or word:sub(1, 1) ~= "A" then
-    hold(name, host)
+    if not held.put(name, host) then
+      held.drop(name) -- (1) what was there is of an older revision
+    end
   end
 end
 

@@ -43,10 +43,10 @@ local function theme_of(host)
   return host.theme ~= "" and cjson.decode(host.theme) or {}
 end
 
---- The name that visitors know: the only domain of the host, else the hostname.
+--- The name that visitors know: the only domain of the host, else the hostname; "" on the primary one.
 local function title_of(host)
   local only = host.domains:match("^%s*(%S+)%s*$")
-  return only or host.virtual_host
+  return only or host.virtual_host or ""
 end
 
 local function send(content_type, text, cache)
@@ -124,7 +124,8 @@ function _M.down()
   local host = record()
   ngx.status = 503
   ngx.header["Retry-After"] = "10"
-  local name = title_of(host) or ngx.var.edge_host
+  local title = title_of(host)
+  local name = title ~= "" and title or ngx.var.edge_host
   return send("text/html; charset=utf-8", pages.down(name, theme_of(host)), "no-store")
 end
 

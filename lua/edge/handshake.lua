@@ -7,6 +7,7 @@ local certificates = require("edge.certificates")
 local clients = require("edge.clients")
 local connection = require("edge.connection")
 local early = require("edge.early")
+local guard = require("edge.guard")
 local hosts = require("edge.hosts")
 local journal = require("edge.journal")
 local metrics = require("edge.metrics")
@@ -129,11 +130,11 @@ end
 --- `session_tickets` is how many TLS 1.3 session messages follow a full handshake. Limits cost nothing when off.
 function _M.setup(session_tickets)
   tickets = session_tickets
-  _M.hello = clients.are_limited() and limited_hello or hello
+  _M.hello = guard.watch("client_hello", clients.are_limited() and limited_hello or hello)
 end
 
 --- The certificate hook (full handshakes only; yields when Redis must be asked).
-function _M.certificate()
+local function certificate()
   local sent = ssl_server_name()
   local entry, name = hosts.find(sent or "")
   if not entry and name then
@@ -142,7 +143,8 @@ function _M.certificate()
   if not entry or not entry.active then
     return refuse("unknown", name)
   end
-  local pair, err = entry.pair, nil
+  local warm = entry.pair
+  local pair, err = warm, nil
   if not pair then
     pair, err = certificates.pair(entry)
   end
@@ -150,7 +152,12 @@ function _M.certificate()
     journal.change(ngx.WARN, "no certificate for " .. entry.name, tostring(err))
     return refuse("no_certificate", entry.name)
   end
+  if pair ~= warm then
+    journal.change(ngx.WARN, "no certificate for " .. entry.name, nil)
+  end
   served(entry, pair)
 end
+
+_M.certificate = guard.watch("certificate", certificate)
 
 return _M

@@ -1,9 +1,14 @@
 --- What shared memory holds of one host: its record and certificate, packed into one string.
+local journal = require("edge.journal")
+local metrics = require("edge.metrics")
 local progress = require("edge.progress")
 
 local held = ngx.shared.edge_held
+local state = ngx.shared.edge_state
 
 local _M = {}
+
+local FULL_FOR = 60
 
 local FIELDS =
   { "asof", "kind", "hsts", "sha256", "not_after", "kid", "spki", "key_size", "links", "word" }
@@ -65,8 +70,7 @@ local function has_certificate(hostname)
   return host ~= nil and host.sha256 ~= ""
 end
 
---- Keep the host and its intermediates; false and why when memory is full (nothing else is driven out).
-function _M.put(hostname, host)
+local function put_intermediates(host)
   for id, der in pairs(host.intermediates or {}) do
     if not held:get("i|" .. id) then
       local ok, err = held:safe_set("i|" .. id, der)
@@ -75,12 +79,28 @@ function _M.put(hostname, host)
       end
     end
   end
+  return true
+end
+
+--- Keep the host and its intermediates; false when memory is full (nothing else is driven out), which is remembered for
+--- a minute.
+function _M.put(hostname, host)
   local counted = has_certificate(hostname)
-  local ok, err = held:safe_set(hostname, pack(host))
-  if ok and (host.leaf ~= nil) ~= counted then
+  local ok = put_intermediates(host) and held:safe_set(hostname, pack(host))
+  if not ok then
+    metrics.count("edge_memory_full_total")
+    state:set("full", true, FULL_FOR)
+  elseif (host.leaf ~= nil) ~= counted then
     progress.add("certificates", host.leaf and 1 or -1)
   end
-  return ok, err
+  return ok
+end
+
+--- Say in the log, once, that a host found no room within the last minute, and once that none did.
+function _M.report()
+  local text =
+    "full: hosts without room are read from Redis when needed; raise EDGE_CERTIFICATE_MEMORY"
+  journal.change(ngx.ERR, "shared memory for certificates", state:get("full") and text or nil)
 end
 
 --- One intermediate's DER by its id, or nil.

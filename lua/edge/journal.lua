@@ -16,14 +16,15 @@ function _M.setup(lines_per_second)
   most_lines = lines_per_second
 end
 
---- Put down one line unless this second's share is used up. It is written by the worker's timer: the log of a
---- handshake is open for alerts only.
+--- Put down one line unless this second's share is used up; whether it was. It is written by the worker's timer: the
+--- log of a handshake is open for alerts only.
 function _M.write(level, ...)
   if #waiting >= most_lines then
     metrics.count("edge_log_lines_dropped_total")
-    return
+    return false
   end
   waiting[#waiting + 1] = { level, table.concat({ ... }) }
+  return true
 end
 
 --- Write what was put down since the last second.
@@ -35,13 +36,12 @@ function _M.flush()
   end
 end
 
---- Write a line only when what `topic` has to say differs from last time; nil says it is over.
+--- Write a line only when what `topic` has to say differs from last time; nil says it is over. What the cap left out is
+--- said when it comes again.
 function _M.change(level, topic, text)
-  if said[topic] == text then
-    return
+  if said[topic] ~= text and _M.write(level, topic, ": ", text or "well again") then
+    said[topic] = text
   end
-  said[topic] = text
-  _M.write(level, topic, ": ", text or "well again")
 end
 
 --- Whether a minute has passed since this was last true for `topic`: for lines about what goes on and on.

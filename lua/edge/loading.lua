@@ -2,8 +2,6 @@
 local semaphore = require("ngx.semaphore")
 
 local held = require("edge.held")
-local journal = require("edge.journal")
-local metrics = require("edge.metrics")
 local published = require("edge.published")
 local reading = require("edge.reading")
 
@@ -15,14 +13,6 @@ local LONGEST = 0.5
 local LOOK_EVERY = 0.002
 local FAILURE_KEPT = 1
 local flights = {}
-
-local function keep(hostname, host)
-  local ok, err = held.put(hostname, host)
-  if not ok then
-    metrics.count("edge_memory_full_total")
-    journal.change(ngx.ERR, "shared memory for certificates", tostring(err))
-  end
-end
 
 --- Read, judge and keep one host: the host and its index word; nil and why. What is older than what is held (Redis came
 --- back on an old dump) replaces nothing.
@@ -43,7 +33,7 @@ local function fetch(hostname, deadline)
   if refused and not host.leaf then
     return nil, refused
   end
-  keep(hostname, host)
+  held.put(hostname, host)
   return host, word
 end
 

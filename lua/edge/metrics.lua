@@ -29,6 +29,12 @@ local ABOUT = {
   { "edge_redis_errors_total", "counter", "failed conversations with Redis" },
   { "edge_syncs_total", "counter", "looks at the revision feed" },
   { "edge_log_lines_dropped_total", "counter", "log lines left out by the cap" },
+  {
+    "edge_errors_total",
+    "counter",
+    "mistakes of lua/edge in a handshake; see the log",
+    "{where=\"client_hello\"}",
+  },
   { "edge_memory_full_total", "counter", "values that did not fit into shared memory" },
   { "edge_sync_age_seconds", "gauge", "since the feed was last read without an error" },
   { "edge_applied_revision", "gauge", "the last revision this edge has applied" },

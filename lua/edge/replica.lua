@@ -186,6 +186,7 @@ local function sync(red)
     progress.set("floor", look.floor)
   end
   state:set("last_sync", ngx.now())
+  held.report()
   local told = refusals.report()
   local now = mine()
   if told or now.applied ~= have.applied or now.epoch ~= have.epoch then

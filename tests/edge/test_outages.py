@@ -243,6 +243,7 @@ def test_a_full_shared_memory_is_loud_and_every_host_is_served_all_the_same(edge
         assert edge.serves(name) == leaf.sha256
         assert edge.get(name).status == 200
     eventually(lambda: edge.metric("edge_memory_full_total") > 0)
+    eventually(lambda: "raise EDGE_CERTIFICATE_MEMORY" in edge.log())
 
 
 def publish_many(edge, start, end):

@@ -147,6 +147,7 @@ def test_no_conditional_header_kills_a_worker(edge, path, headers):
 def down(edges):
     """An edge whose Modoboa does not listen."""
     edge = edges.make()
+    edge.publisher.publish(P, kind="primary")
     edge.settle(edge.publisher.publish(A, theme=THEME, domains="acme.test"))
     edge.echo.stop()
     return edge
@@ -164,6 +165,24 @@ def test_when_modoboa_is_down_a_branded_page_says_so(down):
             visit.get("/accounts/login/", A, headers=headers)
             visit.get("/api/v2/x", A, headers=headers)
     assert down.exits() == 0
+
+
+def test_the_page_of_the_primary_hostname_says_which_it_is(down):
+    body = down.get(P, "/accounts/login/").body.decode()
+    assert f"<title>{P}</title>" in body
+    assert f"<h1>{P}</h1>" in body
+
+
+@pytest.mark.parametrize(
+    "path", ["/accounts/login/", "/api/v2/x", "/", "/index.html", "/login", "/config.json"]
+)
+def test_each_request_is_counted_once(down, path):
+    name = 'edge_requests_total{result="ok"}'
+    time.sleep(1.1)  # (1) each worker adds up once a second
+    before = down.metric(name)
+    down.get(A, path)
+    time.sleep(1.1)
+    assert down.metric(name) == before + 1
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 from pathlib import Path
 
@@ -39,6 +40,15 @@ def test_a_host_that_does_not_resolve_is_named_before_it_stops_nginx(name):
     ):
         deployed.check({name: "http://nobody.invalid:8000"})
     deployed.check({name: "http://localhost:8000"})
+
+
+def test_an_edge_without_a_name_has_that_of_its_machine(tmp_path):
+    keyring = tmp_path / "keyring"
+    keyring.touch(mode=0o640)
+    keyring.write_text("k1 MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n")
+    deployed.configure(tmp_path / "nginx", {"EDGE_KEYRING": str(keyring)})
+    settings = (tmp_path / "nginx" / "edge.env").read_text().splitlines()
+    assert f"EDGE_ID={platform.node()}" in settings
 
 
 def test_every_fault_is_told_at_once():

@@ -1,0 +1,62 @@
+"""What the edge writes down: each change of state once, both ways, and its own mistakes."""
+
+import shutil
+from pathlib import Path
+
+from tests.edge.conftest import A, B
+from tests.edge.visitor import eventually
+
+LUA = Path(__file__).resolve().parents[2] / "lua"
+
+
+def spoilt(folder: Path, module: str, before: str, after: str) -> str:
+    """A copy of lua/ in which one line stumbles."""
+    shutil.copytree(LUA, folder / "lua")
+    file = folder / "lua" / "edge" / f"{module}.lua"
+    text = file.read_text()
+    assert before in text
+    file.write_text(text.replace(before, after, 1))
+    return str(folder / "lua")
+
+
+def test_a_mistake_in_a_handshake_is_counted_and_in_the_log(edges, tmp_path):
+    line = "function _M.find(name)\n"
+    stumbling = line + f'  if name == "{B}" then\n    error("stumbled over a stone")\n  end\n'
+    edge = edges.make(lua=spoilt(tmp_path, "hosts", line, stumbling))
+    edge.publisher.publish(B)
+    edge.settle(edge.publisher.publish(A))
+    assert edge.refuses(B)
+    assert edge.serves(A) == edge.publisher.leaves[A].sha256
+    eventually(lambda: edge.metric('edge_errors_total{where="client_hello"}') == 1)
+    eventually(lambda: "stumbled over a stone" in edge.log())
+
+
+def test_a_mistake_in_a_request_is_in_the_log(edges, tmp_path):
+    line = '  local text, host = file("index.html"), record()\n'
+    edge = edges.make(lua=spoilt(tmp_path, "branding", line, '  error("no page today")\n' + line))
+    edge.settle(edge.publisher.publish(A))
+    assert edge.get(A, "/").status == 500
+    eventually(lambda: "no page today" in edge.log())
+
+
+def test_a_host_without_certificate_is_written_down_once_and_once_when_it_has_one(edges):
+    edge = edges.make(workers="1")
+    edge.settle(edge.publisher.publish(A, with_certificate=False))
+    for _ in range(3):
+        assert edge.refuses(A)
+    eventually(lambda: f"no certificate for {A}: it has no certificate" in edge.log())
+    edge.settle(edge.publisher.publish(A))
+    assert edge.serves(A)
+    eventually(lambda: f"no certificate for {A}: well again" in edge.log())
+    assert edge.log().count(f"no certificate for {A}") == 2
+
+
+def test_a_change_that_the_cap_left_out_is_said_later(edges):
+    edge = edges.make(workers="1", log_lines="1")
+    edge.settle(edge.publisher.publish(A, with_certificate=False))
+    edge.settle(edge.publisher.publish(B, with_certificate=False))
+    for _ in range(5):
+        assert edge.refuses(A)
+        assert edge.refuses(B)
+    eventually(lambda: edge.refuses(B) and f"no certificate for {B}" in edge.log())
+    eventually(lambda: edge.refuses(A) and f"no certificate for {A}" in edge.log())
