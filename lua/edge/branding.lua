@@ -2,7 +2,7 @@
 local cjson = require("cjson.safe")
 
 local certificates = require("edge.certificates")
-local gate = require("edge.gate")
+local guard = require("edge.guard")
 local hosts = require("edge.hosts")
 local pages = require("edge.pages")
 local upstream = require("edge.upstream")
@@ -145,6 +145,13 @@ function _M.no_logo()
   return send("text/plain", "", "no-store")
 end
 
-_M.gate = gate.run
+guard.watch_answers("branding", _M, {
+  "index",
+  "config",
+  "favicon",
+  "down",
+  "down_json",
+  "no_logo",
+})
 
 return _M

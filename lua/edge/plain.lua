@@ -1,5 +1,6 @@
 --- Port 80: ACME challenges for every known host (RFC 8555 §8.3), a redirect for live ones, else 404.
 local early = require("edge.early")
+local guard = require("edge.guard")
 local hosts = require("edge.hosts")
 local journal = require("edge.journal")
 local metrics = require("edge.metrics")
@@ -80,5 +81,7 @@ function _M.redirect()
   end
   return ngx.redirect("https://" .. entry.name .. port_suffix .. ngx.var.request_uri, 308)
 end
+
+guard.watch_answers("plain", _M, { "challenge", "redirect" })
 
 return _M

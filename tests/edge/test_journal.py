@@ -37,6 +37,7 @@ def test_a_mistake_in_a_request_is_in_the_log(edges, tmp_path):
     edge.settle(edge.publisher.publish(A))
     assert edge.get(A, "/").status == 500
     eventually(lambda: "no page today" in edge.log())
+    eventually(lambda: edge.metric('edge_errors_total{where="branding"}') == 1)
 
 
 def test_a_host_without_certificate_is_written_down_once_and_once_when_it_has_one(edges):
