@@ -348,7 +348,8 @@ _TABLE: tuple[Reason, ...] = (
         "edge_lagging",
         "operator",
         "A live edge has not applied the published revision yet.",
-        "Look at `lag` in GET /edges; that edge may read from a Redis replica that stands still.",
+        "Look at `lag` and `refusing` in GET /edges; that edge may read from a Redis replica that stands still, "
+        "or refuse more hosts than it names.",
     ),
     Reason(
         "edge_refused",

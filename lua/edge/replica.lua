@@ -94,6 +94,13 @@ local function drop_absent(seen)
   end
 end
 
+--- Tell who is refused now; before a revision is applied, so that no heartbeat has the one without the other.
+local function tell()
+  if refusals.report() then
+    heartbeat.nudge()
+  end
+end
+
 --- Make the index equal a complete data set: take every host's revision as it is, drop who is absent.
 local function compare(red, look)
   local changes, err = feed.more(red, 0)
@@ -113,6 +120,7 @@ local function compare(red, look)
     return nil, err
   end
   index.report(true)
+  tell()
   progress.set("epoch", look.epoch)
   progress.set("applied", math.max(last, look.floor))
   progress.set("complete", true)
@@ -133,6 +141,7 @@ local function follow(red, look, have)
   if not last then
     return nil, err
   end
+  tell()
   progress.set("applied", math.max(last, have.applied))
   if not have.epoch then
     progress.set("epoch", look.epoch)
@@ -158,8 +167,28 @@ local function retry(red)
   return applying.full(red, again, false)
 end
 
+--- What a verdict asks for, and those that were refused once more; nil and the error when Redis failed us.
+local function act(red, verdict, look, have)
+  local ok, err
+  if verdict == "wait" then
+    return true
+  elseif verdict == "follow" then
+    ok, err = follow(red, look, have)
+  else
+    ok, err = compare(red, look)
+  end
+  if ok then
+    ok, err = retry(red)
+  end
+  if ok then
+    state:set("published_ends", look.first_expiry and look.first_expiry.rev)
+    progress.set("floor", look.floor)
+  end
+  return ok, err
+end
+
 --- One look at Redis and everything that follows from it; nil and the error when Redis failed us.
-local function sync(red)
+function _M.sync(red)
   local have = mine()
   local look, err = feed.look(red, have.applied)
   if not look then
@@ -168,33 +197,20 @@ local function sync(red)
   local verdict, alarm = feed.judge(look, have)
   state:set("alarm", alarm)
   journal.change(ngx.ERR, "what Redis says is not believed", alarm)
-  local ok = true
-  if verdict == "follow" then
-    ok, err = follow(red, look, have)
-  elseif verdict == "compare" then
-    ok, err = compare(red, look)
-  end
-  if ok and verdict ~= "wait" then
-    ok, err = retry(red)
-  end
+  local ok
+  ok, err = act(red, verdict, look, have)
   if not ok then
     return nil, err
   end
   metrics.count("edge_syncs_total")
-  if verdict ~= "wait" then
-    state:set("published_ends", look.first_expiry and look.first_expiry.rev)
-    progress.set("floor", look.floor)
-  end
   state:set("last_sync", ngx.now())
   held.report()
-  local told = refusals.report()
+  tell()
   local now = mine()
-  if told or now.applied ~= have.applied or now.epoch ~= have.epoch then
+  if now.applied ~= have.applied or now.epoch ~= have.epoch then
     heartbeat.nudge()
   end
   return true
 end
-
-_M.sync = sync
 
 return _M
