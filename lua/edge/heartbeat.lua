@@ -16,6 +16,7 @@ local EVERY = 5
 local EXPIRES = 30
 local target, timeout_ms, edge_id
 local due
+local instance, wrote = "", false
 
 --- `redis_target` is the primary; `id` names this edge.
 function _M.setup(redis_target, redis_timeout_ms, id)
@@ -29,36 +30,56 @@ function _M.nudge()
   end
 end
 
+--- Names and values of the heartbeat, flat.
+local function fields()
+  local last_sync = state:get("last_sync")
+  local refused, refusing = refusals.told()
+  return {
+    "rev",
+    string.format("%d", progress.get("applied") or 0),
+    "epoch",
+    progress.get("epoch") or "",
+    "hosts",
+    string.format("%d", progress.get("hosts") or 0),
+    "certificates",
+    string.format("%d", progress.get("certificates") or 0),
+    "refused",
+    refused,
+    "refusing",
+    string.format("%d", refusing),
+    "kids",
+    table.concat(sealing.kids, " "),
+    "last_sync",
+    last_sync and string.format("%.3f", last_sync) or "",
+    "version",
+    version,
+    "instance",
+    instance,
+  }
+end
+
+--- Write it; who wrote the one before, or nil and the error.
 local function write(red)
   sealing.refresh()
   local key = "vh:edge:" .. edge_id
-  local last_sync = state:get("last_sync")
-  local refused, refusing = refusals.told()
-  return redis.pipeline(red, {
-    {
-      "hset",
-      key,
-      "rev",
-      string.format("%d", progress.get("applied") or 0),
-      "epoch",
-      progress.get("epoch") or "",
-      "hosts",
-      string.format("%d", progress.get("hosts") or 0),
-      "certificates",
-      string.format("%d", progress.get("certificates") or 0),
-      "refused",
-      refused,
-      "refusing",
-      string.format("%d", refusing),
-      "kids",
-      table.concat(sealing.kids, " "),
-      "last_sync",
-      last_sync and string.format("%.3f", last_sync) or "",
-      "version",
-      version,
-    },
+  local answers, err = redis.pipeline(red, {
+    { "hget", key, "instance" },
+    { "hset", key, unpack(fields()) },
     { "expire", key, EXPIRES },
   })
+  if not answers or type(answers[2]) == "table" then
+    return nil, err or answers[2][2]
+  end
+  return redis.text(answers[1]) or ""
+end
+
+--- Whether another edge has written under our name since we did: both would pass for one.
+local function notice_twin(writer)
+  local is_twin = wrote and writer ~= "" and writer ~= instance
+  state:set("twin", is_twin)
+  local text = "another edge has it too; both pass for one"
+  journal.change(ngx.ERR, "EDGE_ID " .. edge_id, is_twin and text or nil)
+  wrote = true
 end
 
 local function beat_once()
@@ -66,19 +87,22 @@ local function beat_once()
   if not red then
     return nil, err
   end
-  local answers
-  answers, err = write(red)
-  if not answers or type(answers[1]) == "table" then
+  local writer
+  writer, err = write(red)
+  if not writer then
     red:close()
-    return nil, err or answers[1][2]
+    return nil, err
   end
   redis.keep(red)
+  notice_twin(writer)
   return true
 end
 
 --- The syncer's second thread: beat for as long as it lives.
 function _M.beat()
-  due = semaphore.new(1)
+  due, wrote = semaphore.new(1), false
+  state:safe_add("instance", string.format("%d-%d", ngx.worker.pid(), ngx.now() * 1000))
+  instance = state:get("instance") or ""
   while not ngx.worker.exiting() do
     due:wait(EVERY)
     local ok, err = beat_once()

@@ -45,6 +45,7 @@ local ABOUT = {
     "gauge",
     "unix time at which the first certificate ends that is held for a live host or published",
   },
+  { "edge_id_shared", "gauge", "1 while another edge sends heartbeats under this one's EDGE_ID" },
   { "edge_expired_served", "gauge", "live hosts held with a certificate that has ended" },
   { "edge_refused_publishes", "gauge", "hosts whose published value is refused now" },
   { "edge_index_complete", "gauge", "whether the whole index has been read since the start" },

@@ -53,6 +53,7 @@ function _M.metrics()
     edge_hosts = progress.get("hosts") or 0,
     edge_certificates_cached = progress.get("certificates") or 0,
     edge_min_not_after_seconds = first < math.huge and string.format("%d", first) or nil,
+    edge_id_shared = state:get("twin") and 1 or 0,
     edge_expired_served = state:get("expired_served") or 0,
     edge_refused_publishes = state:get("refusing") or 0,
     edge_index_complete = hosts.complete() and 1 or 0,

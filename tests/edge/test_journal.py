@@ -61,3 +61,18 @@ def test_a_change_that_the_cap_left_out_is_said_later(edges):
         assert edge.refuses(B)
     eventually(lambda: edge.refuses(B) and f"no certificate for {B}" in edge.log())
     eventually(lambda: edge.refuses(A) and f"no certificate for {A}" in edge.log())
+
+
+def test_two_edges_of_one_name_notice_it_and_a_restarted_one_is_no_twin(edges):
+    first = edges.make()
+    first.settle(first.publisher.publish(A))
+    first.stop()
+    first.start()
+    first.settle(first.publisher.publish(A))
+    eventually(lambda: first.redis.hget(f"vh:edge:{first.env['EDGE_ID']}", "rev") == "2")
+    assert first.metric("edge_id_shared") == 0
+    where = {"id": first.env["EDGE_ID"], "heartbeat_redis_url": first.env["EDGE_REDIS_URL"]}
+    second = edges.make(**where)
+    eventually(lambda: first.metric("edge_id_shared") == 1, seconds=15)
+    eventually(lambda: second.metric("edge_id_shared") == 1, seconds=15)
+    eventually(lambda: "another edge has it too" in first.log())
