@@ -19,6 +19,11 @@ class LinkRefused(Exception):
     """The domain may not be linked so; the text is a sentence for the person who tried."""
 
 
+def reserved_hostnames() -> set[str]:
+    """Names that no domain may have: ours, and those that the control plane's operator keeps."""
+    return {*hosts.static_hosts(), *Remembered.load().reserved_hostnames}
+
+
 def wanted_name(text: str | None) -> str | None:
     """The canonical hostname that was typed, None for none; LinkRefused names the fault."""
     if not text:
@@ -26,7 +31,7 @@ def wanted_name(text: str | None) -> str | None:
     if text == hosts.primary_hostname():
         raise LinkRefused(f"hostname is reserved: {text} is the primary hostname, choose another")
     try:
-        return parse(text, {*hosts.static_hosts(), *Remembered.load().reserved_hostnames})
+        return parse(text, reserved_hostnames())
     except InvalidHostname as fault:
         raise LinkRefused(str(fault)) from fault
 

@@ -11,6 +11,7 @@ from django.utils.translation import get_language
 from modoboa.lib.signals import get_request
 
 from modoboa_ext.hosts import primary_hostname
+from modoboa_ext.linking import reserved_hostnames
 
 REMOTE = "modoboa_ext/remoteEntry.js"
 SUPER_ADMINS = "SuperAdmins"
@@ -87,12 +88,16 @@ def _page(name: str, path: str, component: str) -> dict[str, Any]:
 
 
 def domain_forms() -> dict[str, list[dict[str, Any]]]:
-    """A step of the wizard and a panel of the edit form (without `position`: see the host)."""
+    """A step of the wizard and a panel of the edit form (without `position`: see the host).
+
+    `reserved` are names that no tenant may have: what the field says while somebody types.
+    """
+    primary = primary_hostname()
     field = {
         "name": "virtual_host",
         "title": titled("Virtual host"),
         "component": "./DomainHostname",
-        "props": {"primary": primary_hostname()},
+        "props": {"primary": primary, "reserved": sorted(reserved_hostnames() - {primary})},
     }
     return {"domain.creation_form.steps": [field], "domain.edit_form.panels": [field]}
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from control.reasons import REASONS
 from deploy import modoboa
 
-FRONTEND = Path(__file__).resolve().parents[2] / "modoboa_ext" / "frontend"
+ROOT = Path(__file__).resolve().parents[2]
+FRONTEND = ROOT / "modoboa_ext" / "frontend"
+BLANK = "%{}"
 
 
 def test_the_units_hold():
@@ -21,6 +26,34 @@ def test_the_units_hold():
 def test_the_page_says_what_the_control_plane_means():
     words = json.loads((FRONTEND / "src/locale/reasons.en.json").read_text())
     assert words == {code: reason.meaning for code, reason in REASONS.items()}
+
+
+def sentences(tree: ast.AST) -> Iterator[str]:
+    """Every text in a module; what is filled in is a blank."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, ast.JoinedStr):
+            parts = node.values
+            yield "".join(p.value if isinstance(p, ast.Constant) else BLANK for p in parts)
+
+
+def raised(tree: ast.AST, error: str) -> Iterator[str]:
+    """The texts that `error` is raised with."""
+    for node in ast.walk(tree):
+        made = node.exc if isinstance(node, ast.Raise) else None
+        if isinstance(made, ast.Call) and getattr(made.func, "id", None) == error:
+            yield next(sentences(made.args[0]))
+
+
+def test_the_page_has_words_for_what_the_api_says_and_for_nothing_else():
+    sayings = json.loads((FRONTEND / "src/locale/sayings.json").read_text())
+    known = {re.sub(r"%\{ \w+ \}", BLANK, template) for template in sayings}
+    modules = [*ROOT.glob("control/**/*.py"), *ROOT.glob("modoboa_ext/**/*.py")]
+    said = {text for module in modules for text in sentences(ast.parse(module.read_text()))}
+    assert known <= said
+    certificates = ast.parse((ROOT / "control/certificates.py").read_text())
+    assert set(raised(certificates, "Unusable")) <= known
 
 
 def test_a_new_build_has_a_new_address_so_that_no_cache_keeps_the_old_one(full_stack):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import urllib.request
 
 import pytest
 from playwright.sync_api import Error, expect
@@ -12,18 +10,13 @@ from playwright.sync_api import Error, expect
 from deploy import modoboa
 from deploy.branding import PASSWORD, Tenant
 from deploy.process import wait_until
+from tests.browser.visitor import dns
 
 HOSTNAME, DOMAIN = "mail.hooli.test", "hooli.test"
 BROKEN, BROKEN_DOMAIN = "mail.umbrella.test", "umbrella.test"
 ELSEWHERE = "192.0.2.9"
 PRIMARY_COLOUR, RGB = "#5e35b1", "rgb(94, 53, 177)"
 HOOLI = Tenant(HOSTNAME, DOMAIN, f"alice@{DOMAIN}", "Hooli", {"secondary": "#00897b"})
-
-
-def dns(stack, path: str, **body: object) -> None:
-    """Tell the DNS stub what a name says."""
-    url = f"http://127.0.0.1:{stack.ports.dns_management}/{path}"
-    urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode())).close()
 
 
 def refused(visitor, hostname: str) -> bool:
@@ -71,7 +64,7 @@ def test_a_tenant_comes_online_and_leaves(visit, full_stack):
     assert "Pebble" in answer.security_details()["issuer"]
     wait_until(lambda: wears(alice, RGB), 10, "the login page does not wear the tenant's colour")
     expect(alice.page.locator(".logo img")).to_have_attribute("src", re.compile("^/_edge/logos/"))
-    alice.look("tenant-login")
+    alice.look_twice("tenant-login")
     alice.page.fill("#id_username", HOOLI.user)
     alice.page.fill("#id_password", PASSWORD)
     alice.page.click("button[type=submit]")
@@ -82,7 +75,7 @@ def test_a_tenant_comes_online_and_leaves(visit, full_stack):
     bob = visit()
     bob.enter(HOSTNAME, "bob@globex.test", PASSWORD)
     expect(bob.page.locator(".alert-box")).to_be_visible()
-    bob.look("tenant-refused")
+    bob.look_twice("tenant-refused")
 
     # Another tenant's DNS leads elsewhere: the failure says so, in words, and what to do.
     dns(full_stack, "add-a", host=f"{BROKEN}.", addresses=[ELSEWHERE])
@@ -95,14 +88,14 @@ def test_a_tenant_comes_online_and_leaves(visit, full_stack):
     expect(failure).to_contain_text(ELSEWHERE)
     expect(failure).to_contain_text(f"Change the A and AAAA records of {BROKEN}")
     expect(failure).to_contain_text("It is tried again by itself")
-    admin.look("failure")
+    admin.look_twice("failure")
     page.get_by_role("button", name="Check now").click()
     first = page.locator("[data-verdict=fail]").first
     expect(first).to_contain_text("IPv4 address (A record)")
     first.get_by_role("button", name="Copy").click()
     assert f"{BROKEN}." in page.evaluate("navigator.clipboard.readText()")
     first.scroll_into_view_if_needed()
-    admin.look("preflight")
+    admin.look_twice("preflight")
 
     # DNS is mended, one click, and it is ready while one looks on.
     dns(full_stack, "clear-a", host=f"{BROKEN}.")
@@ -127,6 +120,7 @@ def test_a_tenant_comes_online_and_leaves(visit, full_stack):
     admin.look("delete")
     confirm.click()
     expect(admin.row(BROKEN)).to_have_count(0)
+    assert refused(visit(), BROKEN)
     assert admin.complaints == []
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import urllib.request
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, Response, expect
@@ -10,7 +12,9 @@ from playwright.sync_api import Browser, Page, Response, expect
 PRIMARY = "mail.provider.test"
 DESK, PHONE = 1280, 390
 HEIGHTS = {DESK: 800, PHONE: 844}
-SCREENSHOTS = Path(__file__).resolve().parents[2] / "var" / "screenshots"
+ROOT = Path(__file__).resolve().parents[2]
+SCREENSHOTS = ROOT / "var" / "screenshots"
+AXE = ROOT / "modoboa_ext/frontend/node_modules/axe-core/axe.min.js"
 PATIENCE_MS = 30_000
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -108,6 +112,31 @@ class Visitor:
         path = self.screenshots / f"{name}-{self.width}.png"
         self.page.screenshot(path=path, full_page=whole, animations="disabled")
 
+    def look_twice(self, name: str) -> None:
+        """The same at a desk and on a phone; at either, what is ours has no serious fault and is not too wide."""
+        for width in (DESK, PHONE):
+            self.resize(width)
+            self.look(name)
+            assert self.serious() == []
+            if self.page.locator(".virtual-hosts").count():
+                assert self.page.evaluate("document.documentElement.scrollWidth") <= width
+        self.resize(DESK)
+
+    def serious(self) -> list[str]:
+        """What axe finds serious or critical in what is ours; nothing where nothing is."""
+        self.page.evaluate(AXE.read_text())
+        found = self.page.evaluate(
+            """() => document.querySelector('.virtual-hosts')
+              ? axe.run({include: [['.virtual-hosts']]}, {resultTypes: ['violations']})
+              : {violations: []}"""
+        )
+        return [
+            f"{v['id']}: {node['target']} {node['failureSummary']}"
+            for v in found["violations"]
+            if v["impact"] in ("serious", "critical")
+            for node in v["nodes"]
+        ]
+
     def new_domain(self, name: str, hostname: str, look: bool = False) -> None:
         """Through the wizard of the domains page; ends on the new domain's own page."""
         page = self.page
@@ -125,7 +154,7 @@ class Visitor:
         field.fill(hostname)
         expect(page.get_by_text(f"{hostname}. 300 IN CNAME {PRIMARY}.")).to_be_visible()
         if look:
-            self.look("wizard")
+            self.look_twice("wizard")
         self._next()
         page.get_by_role("button", name="Confirm and create").click()
         page.wait_for_url("**/admin/domains/*")
@@ -137,3 +166,9 @@ class Visitor:
         """To the wizard's following step."""
         self.page.locator("button:visible", has_text="Next").click()
         self.page.wait_for_timeout(350)  # the steps slide, and both have a button meanwhile
+
+
+def dns(stack, path: str, **body: object) -> None:
+    """Tell the DNS stub what a name says."""
+    url = f"http://127.0.0.1:{stack.ports.dns_management}/{path}"
+    urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode())).close()

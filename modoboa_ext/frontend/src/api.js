@@ -4,7 +4,7 @@ import repository from 'modoboa_host/repository'
 const HOSTS = '/virtualhosts/'
 const PARAMETERS = '/parameters/virtualhosts/'
 
-// Polling and probing must not raise the host's red toast: the page has its own words for a failure.
+// Our pages say by themselves what failed, in the reader's words; the host's red toast stays away.
 const QUIET = { ignoreErrors: true }
 
 // The host's axios sends JSON unless told otherwise.
@@ -16,10 +16,11 @@ export default {
   list: (params) => repository.get(HOSTS, { params, ...QUIET }),
   detail: (pk) => repository.get(of(pk), QUIET),
   forDomain: (domain) => repository.get(`${HOSTS}for_domain/${domain}/`, QUIET),
-  remove: (pk) => repository.delete(of(pk)),
-  setState: (pk, enabled) => repository.post(of(pk, 'set_state'), { enabled }),
-  retry: (pk) => repository.post(of(pk, 'retry_provisioning'), {}),
-  renew: (pk) => repository.post(of(pk, 'renew'), {}),
+  remove: (pk) => repository.delete(of(pk), QUIET),
+  setState: (pk, enabled) =>
+    repository.post(of(pk, 'set_state'), { enabled }, QUIET),
+  retry: (pk) => repository.post(of(pk, 'retry_provisioning'), {}, QUIET),
+  renew: (pk) => repository.post(of(pk, 'renew'), {}, QUIET),
   events: (pk) => repository.get(of(pk, 'events'), QUIET),
   preflight: (pk) => repository.get(of(pk, 'preflight'), QUIET),
   uploadCertificate: (pk, chain, privateKey) =>
@@ -28,7 +29,7 @@ export default {
       { chain, private_key: privateKey },
       QUIET
     ),
-  removeCertificate: (pk) => repository.delete(of(pk, 'certificate')),
+  removeCertificate: (pk) => repository.delete(of(pk, 'certificate'), QUIET),
   theme: (pk) => repository.get(of(pk, 'theme'), QUIET),
   saveTheme: (pk, theme) => repository.put(of(pk, 'theme'), theme, QUIET),
   uploadLogo: (pk, type, image) => {
@@ -55,17 +56,4 @@ export default {
   activate: () => repository.post(`${HOSTS}activate/`, {}, QUIET),
   parameters: () => repository.get(PARAMETERS, QUIET),
   saveParameters: (values) => repository.put(PARAMETERS, values, QUIET),
-}
-
-// The sentence inside an answer of Modoboa (DRF, its own errors) or of the network.
-export function sentence(error, otherwise) {
-  const data = error.response?.data
-  if (!data || typeof data === 'string') return otherwise
-  const first = data.detail ?? data.message ?? data.error ?? firstField(data)
-  return first ? String(first) : otherwise
-}
-
-function firstField(data) {
-  const [value] = Object.values(data)
-  return Array.isArray(value) ? value[0] : value
 }

@@ -1,11 +1,12 @@
 // The one spelling of a hostname, judged while somebody types: the verdicts and sentences of the API.
-// What a browser cannot know is left to the API: names the operator reserves and the finer rules of IDNA 2008.
+// What a browser cannot know is left to the API: the finer rules of IDNA 2008.
 const LONGEST = 253
 const LONGEST_LABEL = 63
 const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i
 // Python's isspace(): the byte order mark is no space there, the separators U+001C to U+001F and U+0085 are.
 const SPACE = /[^\S\ufeff]|[\x1c-\x1f\x85]/
 const ALWAYS_RESERVED = ['localhost']
+const RESERVED = 'hostname is reserved: %{ name }'
 const PRIMARY =
   'hostname is reserved: %{ name } is the primary hostname, choose another'
 
@@ -53,11 +54,7 @@ const CHECKS = [
       'hostname must not contain an underscore: use a hyphen instead',
     ],
   badCharacter,
-  (text) =>
-    ALWAYS_RESERVED.includes(text) && [
-      'hostname is reserved: %{ name }',
-      { name: text },
-    ],
+  (text) => ALWAYS_RESERVED.includes(text) && [RESERVED, { name: text }],
   (text) =>
     !text.includes('.') && [
       'hostname must have at least two labels: %{ name }',
@@ -166,8 +163,8 @@ const aLabels = (name) =>
     : ''
 
 // {sentence, values, fix} of the first fault, or null when the text is a canonical hostname.
-// `primary` is this installation's own hostname, where it is known.
-export function fault(text, primary) {
+// `primary` is this installation's own hostname, where it is known; `reserved` are others that nobody may take.
+export function fault(text, primary, reserved = []) {
   if (primary && text === primary)
     return { sentence: PRIMARY, values: { name: text } }
   for (const check of CHECKS) {
@@ -175,6 +172,8 @@ export function fault(text, primary) {
     if (sentence)
       return { sentence, values, fix: mendable && nearest(mendable) }
   }
+  if (reserved.includes(text))
+    return { sentence: RESERVED, values: { name: text } }
   return null
 }
 
@@ -183,8 +182,14 @@ export function explain(verdict, $gettext) {
   return verdict.fix ? `${sentence}: ${verdict.fix}` : sentence
 }
 
+// Whether a hostname stands where a zone's own records do: a mail domain itself, or a name of two labels.
+export const isTop = (hostname, domain = '') =>
+  domain === hostname ||
+  domain.endsWith(`.${hostname}`) ||
+  hostname.split('.').length === 2
+
 // A rule for Vuetify's fields: blank means "no virtual host", which is fine.
-export const hostnameRule = ($gettext, primary) => (text) => {
-  const verdict = text ? fault(text, primary) : null
+export const hostnameRule = ($gettext, primary, reserved) => (text) => {
+  const verdict = text ? fault(text, primary, reserved) : null
   return verdict ? explain(verdict, $gettext) : true
 }

@@ -1,14 +1,17 @@
 // The list of virtual hosts: asked for by page, kept fresh while something moves, and what one may do to a row.
-import { ref } from 'vue'
+import { computed, onBeforeUnmount, onMounted, ref, watch } from 'vue'
 import { useBusStore } from 'modoboa_host/stores'
-import api, { sentence } from './api'
+import api from './api'
 import { usePolling } from './polling'
 import { DONE } from './words'
+
+// How long nobody has typed before the list is asked for.
+export const PAUSE = 300
 
 const isMoving = (host) =>
   host.enabled && host.provisioning_status === 'pending'
 
-export function useHosts($gettext) {
+export function useHosts(text) {
   const view = {
     page: ref(1),
     size: ref(25),
@@ -18,38 +21,73 @@ export function useHosts($gettext) {
   }
   const hosts = ref([])
   const total = ref(0)
-  const loading = ref(false)
-  const staleSince = ref(null)
+  const answered = ref(false)
+  const stale = ref({})
   const failure = ref('')
+  let latest = 0
 
+  // Of several questions under way only the last one's answer counts.
   async function ask() {
-    loading.value = hosts.value.length === 0
+    const mine = ++latest
     try {
       const { data } = await api.list(query(view))
-      hosts.value = data.results
-      total.value = data.count
-      staleSince.value = data.stale_since ?? null
-      failure.value = ''
-      return data.results.some(isMoving)
+      if (mine === latest) take(data)
     } catch (error) {
-      failure.value = sentence(error, $gettext('The list could not be read.'))
-      throw error
-    } finally {
-      loading.value = false
+      if (mine !== latest) return true
+      if (error.response?.status !== 404 || view.page.value === 1)
+        return refuse(error)
+      view.page.value = 1 // there are fewer pages than before
     }
+    return hosts.value.some(isMoving)
+  }
+
+  function take(data) {
+    hosts.value = data.results
+    total.value = data.count
+    stale.value = { since: data.stale_since, because: data.stale_because }
+    failure.value = ''
+    answered.value = true
+  }
+
+  function refuse(error) {
+    failure.value = text.sentence(
+      error,
+      text.$gettext('The list could not be read.')
+    )
+    throw error
   }
 
   const { poke, hurry } = usePolling(ask)
+  onMounted(poke)
+  watch(() => JSON.stringify(query(view)), poke)
   return {
     ...view,
+    typed: debounced(view),
+    loading: computed(() => !answered.value && !failure.value),
     hosts,
     total,
-    loading,
-    staleSince,
+    answered,
+    stale,
     failure,
     poke,
-    ...deeds(hurry, $gettext),
+    ...deeds(hurry, text),
   }
+}
+
+// What is typed into the search; it is asked for after a pause, from the first page on. So is a filter.
+function debounced({ search, status, page }) {
+  const typed = ref('')
+  let timer = 0
+  watch(typed, (words) => {
+    window.clearTimeout(timer)
+    timer = window.setTimeout(() => {
+      page.value = 1
+      search.value = words ?? ''
+    }, PAUSE)
+  })
+  watch(status, () => (page.value = 1), { flush: 'sync' })
+  onBeforeUnmount(() => window.clearTimeout(timer))
+  return typed
 }
 
 export function query({ page, size, sort, search, status }) {
@@ -65,15 +103,16 @@ export function query({ page, size, sort, search, status }) {
   }
 }
 
-// What may be done to a host; each says what it did and asks again how things are.
-export function deeds(poke, $gettext) {
+// What may be done to a host; each says what it did, or why it could not, and asks again how things are.
+export function deeds(poke, { $gettext, sentence }) {
   const bus = useBusStore()
   const deed = (act, said) => async (host) => {
     try {
       await act(host)
       bus.displayNotification({ msg: $gettext(said(host), host) })
-    } catch {
-      // The host has shown the answer's sentence; how things are now follows.
+    } catch (error) {
+      const msg = sentence(error, $gettext('It could not be done.'))
+      bus.displayNotification({ msg, type: 'error' })
     }
     await poke()
   }

@@ -2,7 +2,9 @@
 // from the control plane, filled in, and in another language from here.
 import meanings from './locale/reasons.en.json'
 import french from './locale/reasons.fr.json'
-import { fill, useText } from './text'
+import { fill } from './fill'
+import { useText } from './text'
+import { PUSH } from './words'
 
 // [meaning, hint] of each code, where the reader's language has them.
 const TRANSLATED = { fr: french }
@@ -12,12 +14,17 @@ export function useReasons() {
   return {
     explain: (error, hostname) =>
       explain(error, {
-        words: TRANSLATED[language()]?.[error.reason],
+        words: words(error, { language, $gettext }),
         known: { hostname, when: when(error, moment), ...KNOWN[language()] },
         otherwise: $gettext('It could not be done.'),
       }),
   }
 }
+
+// Those of a host that the control plane has not confirmed are said here, not there.
+const words = ({ reason }, { language, $gettext }) =>
+  PUSH[reason]?.map((text) => $gettext(text)) ??
+  TRANSLATED[language()]?.[reason]
 
 const KNOWN = {
   fr: { addresses: 'les adresses de cet edge', ca: 'l’autorité' },

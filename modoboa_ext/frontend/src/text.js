@@ -1,16 +1,13 @@
 // Words of this extension in the language the host shows; the host's catalog knows only its own strings.
 import { useGettext } from 'vue3-gettext'
+import { fill } from './fill'
 import fr from './locale/fr.json'
+import { faults, said, sentence } from './sayings'
 
 export const catalogs = { fr }
 
 const PLURALS = { fr: (n) => (n > 1 ? 1 : 0) }
 const english = (n) => (n === 1 ? 0 : 1)
-
-export const fill = (text, values = {}) =>
-  text.replace(/%\{\s*(\w+)\s*\}/g, (whole, name) =>
-    name in values ? values[name] : whole
-  )
 
 // language() names the language of now, inherited(text) is the host's own translation.
 export function translator(language, inherited = (text) => text) {
@@ -24,6 +21,9 @@ export function translator(language, inherited = (text) => text) {
       const index = (translated && PLURALS[language()]) || english
       return fill(forms[index(n)], { n, ...values })
     },
+    said: (text) => said(text, language()),
+    sentence: (error, otherwise) => sentence(error, otherwise, language()),
+    faults: (error) => faults(error, language()),
     date: (value, options = { dateStyle: 'medium' }) =>
       new Intl.DateTimeFormat(tag(language()), options).format(new Date(value)),
     moment: (value) =>

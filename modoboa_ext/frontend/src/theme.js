@@ -65,6 +65,18 @@ export function shortfall({ least }, colour) {
 export const colourFault = (value) =>
   !value || isColour(value) ? undefined : 'A colour is written as #rrggbb.'
 
+// The control plane's own name of a colour: theme_primary_color_light is primary_light there.
+const plain = (name) => name.replace(/^theme_/, '').replace('_color', '')
+
+// Faults by our names of the colours, whoever found them.
+export const refusals = (faults) =>
+  Object.fromEntries(
+    COLOURS.map(({ name }) => [
+      name,
+      faults[name] ?? faults[plain(name)],
+    ]).filter(([, fault]) => fault)
+  )
+
 // What PUT must carry: the colours that differ, a blank one as null.
 export const changes = (saved, edited) =>
   Object.fromEntries(

@@ -6,7 +6,14 @@ export const STATUS = {
   disabled: { color: undefined, icon: 'mdi-pause-circle', text: 'Disabled' },
 }
 
+// What the list can be narrowed to: statuses as the chips say them, and a state of the certificate.
+export const FILTERS = [
+  ...Object.entries(STATUS).map(([value, { text }]) => ({ value, text })),
+  { value: 'expiring', text: 'Certificate ends soon' },
+]
+
 export const STEPS = {
+  push: 'waiting for the control plane',
   bootstrap: 'preparing',
   issue: 'waiting for the certificate authority',
   publish: 'publishing to the edges',
@@ -18,6 +25,18 @@ export const ACTORS = {
   operator: 'you, the operator',
   ca: 'the certificate authority',
   nobody: 'nobody: it is tried again by itself',
+}
+
+// Why a host is not confirmed: what it means, and what to do.
+export const PUSH = {
+  control_plane_waiting: [
+    'The control plane has not confirmed it yet.',
+    'Nothing to do, unless it stays so: then see whether the control plane runs.',
+  ],
+  control_plane_refused: [
+    'The control plane refuses it.',
+    'Resolve what it names; then try again.',
+  ],
 }
 
 export const VERDICTS = {

@@ -29,10 +29,21 @@ const texts = (value) =>
 const named = (entries) =>
   Object.values(entries).flatMap(({ text, use }) => [text, use].filter(Boolean))
 
-const { STEPS, ACTORS, CHECKS, AUTHORITY_CHECKS, DONE, SOURCES, EVENTS } = words
+const {
+  FILTERS,
+  PUSH,
+  STEPS,
+  ACTORS,
+  CHECKS,
+  AUTHORITY_CHECKS,
+  DONE,
+  SOURCES,
+  EVENTS,
+} = words
 const singular = new Set([
   ...literals(SINGULAR),
   ...[
+    PUSH,
     STEPS,
     ACTORS,
     CHECKS,
@@ -42,7 +53,7 @@ const singular = new Set([
     EVENTS,
     WARNINGS,
   ].flatMap(texts),
-  ...[words.STATUS, words.VERDICTS, COLOURS, LOGOS].flatMap(named),
+  ...[words.STATUS, words.VERDICTS, FILTERS, COLOURS, LOGOS].flatMap(named),
   colourFault('red'),
   logoFault({ type: 'text/plain' }),
   logoFault({ type: 'image/png', size: 1e9 }),

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { explain, fault, hostnameRule } from '../src/hostname'
-import { fill } from '../src/text'
+import { fill } from '../src/fill'
 
 const { hostnames } = JSON.parse(
   readFileSync(

@@ -1,14 +1,15 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { ref } from 'vue'
-import api, { sentence } from '../src/api'
+import api from '../src/api'
 import { deeds, query } from '../src/hosts'
 import { PACE, wait } from '../src/polling'
-import { fill } from '../src/text'
+import { translator } from '../src/text'
 import { asked, willAnswer } from './fakes/repository'
 import { shown } from './fakes/stores'
 
 const refusal = (status, data) =>
   Object.assign(new Error(status), { response: { status, data } })
+const text = translator(() => 'en')
 const host = { pk: 7, name: 'mail.acme.test', enabled: true }
 
 beforeEach(() => (shown.length = 0))
@@ -46,25 +47,35 @@ describe('what is done to a host', () => {
   it('is said, and asked about again', async () => {
     willAnswer({ data: {} })
     let poked = 0
-    const { toggle } = deeds(() => (poked += 1), fill)
+    const { toggle } = deeds(() => (poked += 1), text)
     await toggle(host)
     expect(asked[0]).toMatchObject({
       method: 'post',
       url: '/virtualhosts/7/set_state/',
-      rest: [{ enabled: false }],
+      rest: [{ enabled: false }, { ignoreErrors: true }],
     })
     expect(shown[0].msg).toBe('mail.acme.test is disabled')
     expect(poked).toBe(1)
   })
 
-  it('is not claimed when it was refused, but still asked about', async () => {
-    willAnswer(refusal(409, { detail: 'mail.acme.test is ready' }))
-    let poked = 0
-    const { retry } = deeds(() => (poked += 1), fill)
-    await retry(host)
-    expect(shown).toEqual([])
-    expect(poked).toBe(1)
-  })
+  it.each([
+    [
+      refusal(409, { detail: 'mail.acme.test is held' }),
+      'mail.acme.test is held',
+    ],
+    [refusal(429, { detail: 'Try again in 9 s.' }), 'Try again in 9 s.'],
+    [new Error('Network'), 'It could not be done.'],
+  ])(
+    'is not claimed after %s, but said and asked about',
+    async (error, msg) => {
+      willAnswer(error)
+      let poked = 0
+      const { retry } = deeds(() => (poked += 1), text)
+      await retry(host)
+      expect(shown).toEqual([{ msg, type: 'error' }])
+      expect(poked).toBe(1)
+    }
+  )
 
   it('a logo travels as a form', async () => {
     willAnswer({ data: {} })
@@ -72,21 +83,5 @@ describe('what is done to a host', () => {
     const [body] = asked[0].rest
     expect(body.get('logo_type')).toBe('menu')
     expect(body.get('image').type).toBe('image/png')
-  })
-})
-
-describe('the sentence of an error', () => {
-  it.each([
-    [{ detail: 'Not found.' }, 'Not found.'],
-    [{ error: 'busy' }, 'busy'],
-    [{ virtual_host: ['hostname is reserved'] }, 'hostname is reserved'],
-    ['<html>', 'otherwise'],
-    [undefined, 'otherwise'],
-  ])('of %j', (data, said) => {
-    expect(sentence(refusal(400, data), 'otherwise')).toBe(said)
-  })
-
-  it('is ours when nobody answered', () => {
-    expect(sentence(new Error('Network'), 'otherwise')).toBe('otherwise')
   })
 })

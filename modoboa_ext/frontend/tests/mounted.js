@@ -1,11 +1,12 @@
-// A component in a page, in a language, with the host's Vuetify left out.
-import { createApp, nextTick } from 'vue'
+// A component in a page, in a language, with the host's Vuetify left out; it follows reactive props.
+import { createApp, h, nextTick } from 'vue'
+import { createMemoryHistory, createRouter } from 'vue-router'
 import { createGettext } from 'vue3-gettext'
 
 export async function mounted(component, props = {}, language = 'en') {
   const page = document.createElement('div')
   document.body.append(page)
-  const app = createApp(component, props)
+  const app = createApp({ render: () => h(component, { ...props }) })
   app.use(
     createGettext({
       availableLanguages: { en: 'English', fr: 'Français' },
@@ -14,12 +15,29 @@ export async function mounted(component, props = {}, language = 'en') {
       silent: true,
     })
   )
-  app.config.compilerOptions.isCustomElement = (tag) => tag.startsWith('v-')
+  app.use(createRouter({ history: createMemoryHistory(), routes: [NOWHERE] }))
   app.config.warnHandler = (warning) => {
     if (!warning.includes('Failed to resolve component: v-'))
       throw new Error(warning)
   }
   app.mount(page)
+  page.leave = () => {
+    app.unmount()
+    page.remove()
+  }
   await nextTick()
   return page
 }
+
+const NOWHERE = { name: 'VirtualHosts', path: '/:all(.*)*', component: {} }
+
+// Answers arrive, and the page shows them.
+export async function settled() {
+  for (let turn = 0; turn < 8; turn += 1) await nextTick()
+}
+
+// The button with these words on it.
+export const button = (page, words) =>
+  [...page.querySelectorAll('v-btn')].find(
+    ({ textContent }) => textContent.trim() === words
+  )

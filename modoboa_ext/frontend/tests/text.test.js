@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { explain } from '../src/reasons'
-import { fill, translator } from '../src/text'
+import { fill } from '../src/fill'
+import { translator } from '../src/text'
 
 const en = translator(() => 'en')
 const fr = translator(

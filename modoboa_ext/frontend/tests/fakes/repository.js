@@ -1,4 +1,5 @@
-// Modoboa's axios instance as tests need it: it remembers what was asked and answers what it was told.
+// Modoboa's axios instance as tests need it: it remembers what was asked and answers what it was told, late if
+// that is a promise.
 export const asked = []
 let answers = []
 
@@ -11,7 +12,7 @@ const ask =
   (method) =>
   async (url, ...rest) => {
     asked.push({ method, url, rest })
-    const reply = answers.shift() ?? { data: {} }
+    const reply = (await answers.shift()) ?? { data: {} }
     if (reply instanceof Error) throw reply
     return reply
   }
