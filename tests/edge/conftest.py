@@ -86,8 +86,9 @@ class Edge:
         return self.publisher.redis
 
     def start(self) -> Edge:
-        """Configure and start nginx."""
+        """Configure and start nginx; back when each worker has its title, by which `workers` knows it."""
         self.process = deployed.edge(self.directory, self.env).start()
+        eventually(lambda: len(self.workers()) == int(self.env["EDGE_WORKERS"]))
         return self
 
     def stop(self) -> None:

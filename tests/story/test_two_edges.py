@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from control.adapters.redis_edge import DISCOVER_SECONDS
 from deploy import edge as deployed
 from deploy.process import Process, free_port, wait_until
 
@@ -24,6 +26,7 @@ def second(edge_stack, tmp_path: Path) -> Iterator[Process]:
     process = deployed.edge(tmp_path / "edge", env, name=SECOND).start()
     try:
         wait_until(lambda: SECOND in beating(edge_stack), 10, "no heartbeat")
+        time.sleep(DISCOVER_SECONDS + 0.5)  # so long the worker may know the edges of before
         yield process
     finally:
         process.kill()
