@@ -19,8 +19,11 @@ end
 
 --- Count one handshake of a raw address (4 or 16 bytes); whether it is one too many.
 function _M.exceeds(address)
-  local network = address:sub(1, 8)
-  local key = (#address == 4 or network == NO_NETWORK) and address or network
+  local key = address
+  if #address > 4 then
+    local network = address:sub(1, 8)
+    key = network ~= NO_NETWORK and network or address
+  end
   local number = count:incr(key, 1, 0, WINDOW)
   return number ~= nil and number > most
 end
