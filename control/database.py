@@ -120,7 +120,7 @@ class Database:
         if self.url.database and self.url.database != ":memory:":
             path = Path(self.url.database)
             path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            _make(str(path), owner_of=str(path.parent))
         engine = create_engine(self.url, pool_size=20, max_overflow=100, pool_timeout=15)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -166,10 +166,25 @@ class _Turn:
 def _beside(path: str) -> int:
     """Open `<database>-next` or `-turn`; one that root makes belongs to the database's owner, as SQLite's own do."""
     file = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    if os.geteuid() == 0:
-        owner = os.stat(path.rpartition("-")[0])
-        os.fchown(file, owner.st_uid, owner.st_gid)
+    _give(file, path.rpartition("-")[0])
     return file
+
+
+def _make(path: str, *, owner_of: str) -> None:
+    """The database's empty file; one that root makes belongs to its folder's owner, the service."""
+    try:
+        file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+    except FileExistsError:
+        return
+    _give(file, owner_of)
+    os.close(file)
+
+
+def _give(file: int, owner_of: str) -> None:
+    """Hand a file that root has open to whoever owns the other path."""
+    if os.geteuid() == 0:
+        owner = os.stat(owner_of)
+        os.fchown(file, owner.st_uid, owner.st_gid)
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

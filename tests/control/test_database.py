@@ -108,6 +108,15 @@ def test_what_the_ca_or_edges_are_told_of_is_on_the_disk_before(house: House) ->
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can leave files to others")
+def test_a_database_that_root_makes_belongs_to_the_service(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65534, 65534)
+    path = tmp_path / "new.sqlite3"
+    with Database(f"sqlite:///{path}").writing() as session:
+        session.execute(text("CREATE TABLE counted (number INTEGER)"))
+    assert {found.stat().st_uid for found in tmp_path.iterdir()} == {65534}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can leave files to others")
 def test_what_root_writes_leaves_no_file_that_the_owner_cannot_open(tmp_path: Path) -> None:
     path = tmp_path / "owned.sqlite3"
     path.touch(mode=0o600)
