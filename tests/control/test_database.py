@@ -67,6 +67,7 @@ def test_what_was_read_may_be_changed_and_nothing_of_it_is_written(house: House)
         assert session.query(VirtualHost).one().status == "pending"
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_what_the_ca_or_edges_are_told_of_is_on_the_disk_before(house: House) -> None:
     commits: list[str] = []
     told: dict[str, str] = {}

@@ -47,6 +47,7 @@ def modoboa_root(directory: Path) -> Path:
     (frontend / "assets" / "app.js").write_text("export default 1;")
     (directory / "sitestatic" / "x").mkdir(parents=True)
     (directory / "sitestatic" / "x" / "remoteEntry.js").write_text("export default 2;")
+    (frontend / "assets" / "long.js").write_text("export default 1;" * 100)
     (directory / "media").mkdir()
     (directory / "media" / "m.txt").write_text("media")
     return directory

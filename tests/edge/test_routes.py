@@ -90,6 +90,13 @@ def test_a_tenants_favicon_has_its_colour(edge):
     assert edge.get(B, "/favicon.ico").headers["content-type"] == "image/x-icon"
 
 
+def test_only_what_is_the_same_for_all_is_compressed(edge):
+    asked = {"Accept-Encoding": "gzip"}
+    assert edge.get(A, "/assets/long.js", headers=asked).headers["content-encoding"] == "gzip"
+    for path in ("/", "/config.json", "/api/" + "long" * 300):
+        assert "content-encoding" not in edge.get(A, path, headers=asked).headers, path
+
+
 def test_files_are_served_from_the_instance(edge):
     assert edge.get(A, "/assets/app.js").body == b"export default 1;"
     assert "immutable" in edge.get(A, "/assets/app.js").headers["cache-control"]
