@@ -94,7 +94,7 @@ def misplaced(edge: Edge, seconds: float) -> None:
 def deleted_meanwhile(edge: Edge, hostname: str, fault: Callable[[Edge, float], None]) -> None:
     """What the control plane does after the fault for a host that was deleted in its database during it.
 
-    Where the copy was lost it is made again without the host (its leaf must be gone before the fault); else a
+    Where the copy is made again it is without the host (its leaf must be gone before the fault); else a
     tombstone is published.
     """
     if fault in (stopped, misplaced):
@@ -103,12 +103,15 @@ def deleted_meanwhile(edge: Edge, hostname: str, fault: Callable[[Edge, float], 
 
 
 def refill(edge: Edge, epoch: str) -> None:
-    """What reconcile does: a new epoch, every host again under higher revisions, completeness last."""
+    """What reconcile does: a new epoch, nobody else in it, every host under higher revisions, completeness last."""
     publisher = edge.publisher
     applied = int(str(health(edge.status_port)["applied"]))
     publisher.redis.delete("vh:complete")
     publisher.redis.set("vh:epoch", epoch)
     publisher.redis.set("vh:rev", applied)
+    for hostname in set(publisher.redis.zrange("vh:hosts", 0, -1)) - publisher.leaves.keys():
+        publisher.redis.zrem("vh:hosts", hostname)
+        publisher.redis.delete(f"vh:host:{hostname}", f"vh:cert:{hostname}")
     for hostname, leaf in sorted(publisher.leaves.items()):
         publisher.publish(hostname, leaf=leaf)
     publisher.complete()
