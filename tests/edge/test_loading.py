@@ -118,4 +118,5 @@ def test_challenges_for_unknown_names_cost_redis_little_while_the_index_is_incom
     )
     for number in range(400):
         assert plain(edge.http, path, f"n{number}.nobody.test").status == 404
-    assert calls(edge)["hget"] - before <= 50 * (2 + int(time.time() - began))
+    heartbeats = 10  # (1) each looks with one HGET who else has this EDGE_ID
+    assert calls(edge)["hget"] - before <= 50 * (2 + int(time.time() - began)) + heartbeats
