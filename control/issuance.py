@@ -31,7 +31,7 @@ from control.models import Account, Certificate, Order, RuntimeSettings, Virtual
 from control.plane import Plane, record
 from control.ports import AccountUnknown, AuthorityError, OrderGone
 from control.preflight import Expected
-from control.publishing import give, read, wait_applied
+from control.publishing import give, looked, read, wait_applied
 from control.settings import Settings
 
 ATTEMPTS = 3
@@ -320,7 +320,8 @@ def _validate(work: _Work, order: ports.Order) -> ports.Order:
         published = give(plane, found, challenges=challenges)
         if work.runtime.edge_enabled:
             wait_applied(plane, published)
-        held.require(read(plane, held.host_id).host)
+        with plane.database.reading() as session:
+            held.require(looked(session, held.host_id))
     for challenge in challenges:
         if work.runtime.preflight_enabled:
             moved = work.started.moved
