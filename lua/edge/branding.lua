@@ -125,7 +125,7 @@ function _M.down()
   ngx.status = 503
   ngx.header["Retry-After"] = "10"
   local title = title_of(host)
-  local name = title ~= "" and title or ngx.var.edge_host
+  local name = title ~= "" and title or ngx.var.host
   return send("text/html; charset=utf-8", pages.down(name, theme_of(host)), "no-store")
 end
 

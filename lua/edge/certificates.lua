@@ -14,11 +14,18 @@ local C = ffi.C
 ffi.cdef([[
 int SSL_use_cert_and_key(void *ssl, X509 *x, EVP_PKEY *pkey, void *chain, int override);
 void SSL_certs_clear(void *ssl);
+void SSL_set_cert_cb(void *ssl, void *callback, void *argument);
+void *SSL_get_SSL_CTX(void *ssl);
+void *SSL_new(void *ctx);
+void SSL_free(void *ssl);
+int SSL_copy_session_id(void *to, void *from);
 ]])
 
 local _M = { primary_hostname = "" }
 
 local stacks = assert(lrucache.new(200))
+local lenders = 0
+local MOST_LENDERS, OFTEN = 500, 3 -- a lender takes about 10 kB
 local FOREIGN_SIZE = 8 -- kB of libcrypto's memory that a pair takes and Lua's collector does not see
 
 --- The stack of intermediates for a list of ids, shared by all hosts under the same issuer.
@@ -122,6 +129,45 @@ function _M.use(ssl, pair)
     C.SSL_certs_clear(ssl) -- (1) an EC placeholder would win over an RSA certificate
   end
   return C.SSL_use_cert_and_key(ssl, pair.leaf, pair.key, pair.stack.list, 1) == 1
+end
+
+local function free(lender)
+  C.SSL_free(lender)
+  lenders = lenders - 1
+end
+
+--- A connection that is never spoken over and has the pair; nil for a pair that is not used often.
+local function lender_of(ssl, pair)
+  if pair.lender then
+    return pair.lender
+  end
+  pair.uses = (pair.uses or 0) + 1
+  if pair.uses < OFTEN or lenders == MOST_LENDERS then
+    return nil
+  end
+  local lender = C.SSL_new(C.SSL_get_SSL_CTX(ssl))
+  if lender == nil then
+    return nil
+  end
+  lenders = lenders + 1
+  ffi.gc(lender, free)
+  C.SSL_set_cert_cb(lender, nil, nil)
+  pair.lender = _M.use(lender, pair) and lender or nil
+  return pair.lender
+end
+
+--- Hand the pair to a connection and leave its certificate hook out; false when OpenSSL will not have it. A pair that
+--- is used often is lent, with its lender's session id context: OpenSSL then need not look through it again.
+function _M.use_now(ssl, pair)
+  local lender = lender_of(ssl, pair)
+  if lender then
+    return C.SSL_copy_session_id(ssl, lender) == 1
+  end
+  if not _M.use(ssl, pair) then
+    return false
+  end
+  C.SSL_set_cert_cb(ssl, nil, nil)
+  return true
 end
 
 return _M

@@ -52,15 +52,12 @@ function _M.run(again)
   if not record then
     return refuse(503, UNAVAILABLE, entry.name)
   end
-  var.edge_host = entry.name
-  if record.virtual_host ~= "" then
-    var.edge_virtual_host = record.virtual_host
-  end
+  var[record.primary and "primary" or "tenant"] = entry.name
   if record.theme ~= "" then
-    var.edge_theme = record.theme
+    var.theme = record.theme
   end
   if record.hsts then
-    var.edge_hsts = record.hsts
+    var.hsts = record.hsts
   end
   if not again then
     count(OK)

@@ -22,7 +22,6 @@ local ssl_server_name = ngx_ssl.server_name
 ffi.cdef([[
 int SSL_set_session_id_context(void *ssl, const char *context, unsigned int length);
 int SSL_set_num_tickets(void *ssl, size_t number);
-void SSL_set_cert_cb(void *ssl, void *callback, void *argument);
 int SSL_client_hello_get0_ext(void *ssl, unsigned int type, const unsigned char **out, size_t *length);
 size_t SSL_client_hello_get0_session_id(void *ssl, const unsigned char **out);
 ]])
@@ -84,8 +83,7 @@ end
 
 --- A warm host's full handshake gets its pair right here, and the certificate hook is left out: 15 µs less.
 local function serve_now(ssl, entry)
-  if certificates.use(ssl, entry.pair) then
-    C.SSL_set_cert_cb(ssl, nil, nil)
+  if certificates.use_now(ssl, entry.pair) then
     served(entry, entry.pair)
   end
 end
@@ -107,10 +105,12 @@ local function hello()
     return refuse("not_active", entry.name)
   end
   local ssl = connection.ssl()
-  bind(ssl, entry.id, entry.session_context)
-  if entry.pair and not offers_resumption(ssl) then
+  local warm = entry.pair and not offers_resumption(ssl)
+  if warm then
     serve_now(ssl, entry)
-  elseif journal.watching then
+  end
+  bind(ssl, entry.id, entry.session_context) -- (2) after that, since a pair may bring its lender's context
+  if not warm and journal.watching then
     journal.about(
       entry.name,
       "handshake begun: may resume a session, or the certificate is looked for"

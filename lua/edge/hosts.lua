@@ -12,6 +12,7 @@ local word_of = index.get
 local _M = {}
 
 local cache
+local seen = setmetatable({}, { __mode = "v" })
 local NAMES = { A = "active", P = "pending", D = "disabled", X = "deleted" }
 
 --- `capacity` entries are kept per worker.
@@ -62,15 +63,17 @@ function _M.find(name)
   return nil, canonical
 end
 
---- The same for a request, without its second result: who was found in this very millisecond is not looked up again.
+--- The same for a request, whose Host nginx has in lower case and without port and final dot: nothing but the canonical
+--- name is found. Who was found in this very millisecond is not looked up again.
 function _M.find_now(name)
-  local entry = cache:get(name)
+  local entry = seen[name]
   if entry and entry.found_at == now() then
     return entry
   end
-  entry = _M.find(name)
+  entry = find_canonical(name)
   if entry then
     entry.found_at = now()
+    seen[name] = entry
   end
   return entry
 end

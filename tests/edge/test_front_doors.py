@@ -44,6 +44,7 @@ def test_modoboa_is_told_the_host_once_and_nothing_that_a_client_made_up(edge):
         "X-Forwarded-For": "203.0.113.9",
         "X-Forwarded-Proto": "http",
         "X-Forwarded-Host": "evil.test",
+        "X-Real-IP": "203.0.113.9",
         "Forwarded": "host=evil.test",
         "X-Original-URL": "/evil",
         "X-Rewrite-URL": "/evil",
@@ -57,6 +58,7 @@ def test_modoboa_is_told_the_host_once_and_nothing_that_a_client_made_up(edge):
     assert told["x-forwarded-for"] == ["127.0.0.1"]
     assert told["x-forwarded-proto"] == ["https"]
     for name in (
+        "x-real-ip",
         "x-forwarded-host",
         "forwarded",
         "x-original-url",

@@ -76,7 +76,7 @@ def test_after_a_rotation_the_logs_go_on_in_new_files(edges):
     subprocess.run(["sh", "-ec", command.replace(installed, str(edge.directory))], check=True)
     eventually(access.exists)
     assert edge.get(A, "/config.json").status == 200
-    eventually(lambda: "/config.json" in access.read_text())
+    eventually(lambda: f'127.0.0.1 {A} 200 "GET /config.json ' in access.read_text())
 
 
 def test_a_watched_host_tells_of_every_handshake_and_request_though_nothing_changes(edges):

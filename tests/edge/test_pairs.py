@@ -41,6 +41,27 @@ def test_a_key_of_every_kind_signs_when_shared_memory_alone_has_it(edge, kind, v
     eventually(lambda: edge.metric(MEMORY) > before)
 
 
+@pytest.mark.parametrize("version", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
+def test_pairs_that_are_used_often_stay_each_its_own_hosts(edges, version):
+    edge = edges.make(workers="1")
+    kinds = {"often-ec.acme.test": "ec", "often-rsa.acme.test": "rsa", A: "p384"}
+    for hostname, kind in kinds.items():
+        leaf = edge.publisher.authority.leaf(hostname, kind=kind)
+        edge.settle(edge.publisher.publish(hostname, leaf=leaf))
+    for renewed in (False, True):
+        if renewed:
+            edge.settle(edge.publisher.publish(A))
+        for hostname in [*kinds] * 6:
+            with edge.visit(hostname, version=version) as visit:
+                assert visit.sha256 == edge.publisher.leaves[hostname].sha256
+                assert visit.get("/api/", hostname).status == 200
+                other = visit.session
+            for another in kinds:
+                with edge.visit(another, session=other, version=version) as visit:
+                    assert visit.resumed == (another == hostname)
+                    assert visit.sha256 == edge.publisher.leaves[another].sha256
+
+
 def test_aes_128_is_chosen_but_a_client_that_puts_chacha20_first_gets_it(edge):
     assert spoken(edge, f"{AES_256}:{CHACHA}:{AES_128}") == AES_128
     assert spoken(edge, f"{CHACHA}:{AES_256}:{AES_128}") == CHACHA

@@ -262,6 +262,7 @@ def test_over_uwsgi_modoboa_is_told_the_same(edges):
         "X-Forwarded-Host": B,
         "Forwarded": "host=x",
         "X-Forwarded-For": "203.0.113.9",
+        "X-Real-IP": "203.0.113.9",
         "X-Original-URL": "/evil",
     }
     answer = edge.get(A, "/api/v2/x?y=1", headers=forged)
@@ -273,8 +274,9 @@ def test_over_uwsgi_modoboa_is_told_the_same(edges):
     assert told["HTTP_X_VIRTUAL_HOST"] == A
     assert json.loads(told["HTTP_X_VIRTUAL_HOST_THEME"]) == THEME
     assert told["HTTP_X_FORWARDED_FOR"] == "127.0.0.1"
-    for name in ("HTTP_X_FORWARDED_HOST", "HTTP_FORWARDED", "HTTP_X_ORIGINAL_URL"):
-        assert told.get(name, "") == ""
+    for name in ("FORWARDED_HOST", "REAL_IP", "ORIGINAL_URL"):
+        assert told.get(f"HTTP_X_{name}", "") == ""
+    assert told.get("HTTP_FORWARDED", "") == ""
     assert plain(edge.http, "/x", A).headers["location"] == f"https://{A}:9443/x"
     echo.stop()
 

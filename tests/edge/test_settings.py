@@ -129,6 +129,15 @@ def test_nginx_does_not_start_on_a_value_that_was_edited_wrong_afterwards(edges,
     assert f"{name} " in done.stderr + edge.log()
 
 
+def test_systemd_starts_nginx_in_the_same_environment(edge):
+    unit = Path(deployed.__file__).parent / "systemd" / "modoboa-edge-nginx.service"
+    given = [line for line in unit.read_text().splitlines() if line.startswith("Environment=")]
+    assert given == [f"Environment={name}={value}" for name, value in deployed.ENVIRONMENT.items()]
+    for pid in edge.workers():
+        has = Path(f"/proc/{pid}/environ").read_text().split("\0")
+        assert {f"{name}={value}" for name, value in deployed.ENVIRONMENT.items()} <= set(has)
+
+
 def test_the_prefix_directory_keeps_its_secrets_to_itself(edges):
     edge = edges.make(start=False)
     deployed.configure(edge.directory, edge.env)

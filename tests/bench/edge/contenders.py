@@ -1,4 +1,8 @@
-"""What the edge is compared with, one pinned worker each, same certificates: static nginx, HAProxy, Caddy."""
+"""What the edge is compared with, one pinned worker each, same certificates: static nginx, HAProxy, Caddy.
+
+How a process lies in memory moves what it costs by 2 %, for as long as it runs: so of what is compared closely there
+are several processes under one name, and a round's cost is their mean.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,7 @@ from tests.edge.publisher import Authority, Keyring, Leaf, Publisher
 from tests.edge.visitor import plain
 
 SERVER_CORE, CLIENT_CORE = 0, 1
+INSTANCES = 3
 NAMES = 10
 OWNER = pwd.getpwuid(os.getuid()).pw_name
 
@@ -47,9 +52,21 @@ PLAIN = (
     "proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;"
 )
 SAME_HEADERS = (
-    "proxy_set_header X-Virtual-Host $server_name; proxy_set_header X-Real-IP $remote_addr;"
+    "proxy_set_header X-Virtual-Host $server_name;"
     "add_header Strict-Transport-Security max-age=31536000 always;"
     "add_header X-Content-Type-Options nosniff always;"
+)
+
+# what Modoboa's API answers with: its settings' headers, and a list
+LIST = ", ".join(
+    f'{{"pk": {n}, "name": "d{n}.bench.test", "enabled": true, "quota": "0", "accounts": 12}}'
+    for n in range(6)
+)
+ANSWER = (
+    "default_type application/json; add_header X-Frame-Options SAMEORIGIN;"
+    'add_header Vary "Accept, Accept-Language, origin"; add_header Content-Language en;'
+    'add_header Allow "GET, POST, HEAD, OPTIONS";'
+    f'return 200 \'{{"count": 6, "results": [{LIST}]}}\';'
 )
 
 
@@ -83,7 +100,7 @@ def like_public(authority: Authority, hostname: str) -> Leaf:
 
 @dataclass
 class Contender:
-    """A server that is up: its port, and the processes whose CPU time counts."""
+    """A server that is up: its port, and the processes whose CPU time counts; several may have one name."""
 
     name: str
     port: int
@@ -149,7 +166,7 @@ class Field:
     def upstream(self) -> int:
         """A Modoboa that answers at once, away from the server's core; its port."""
         port = free_port()
-        body = f'server {{ listen 127.0.0.1:{port}; location / {{ return 200 "ok"; }} }}'
+        body = f"server {{ listen 127.0.0.1:{port}; location / {{ {ANSWER} }} }}"
         process = self._nginx("upstream", body, port)
         for pid in workers_of(process):
             subprocess.run(["taskset", "-cp", str(CLIENT_CORE), str(pid)], capture_output=True)
@@ -181,8 +198,12 @@ class Field:
         process = self._nginx(name, "\n".join(blocks), port)
         return Contender(name, port, process, lambda: workers_of(process)).pin()
 
+    def folder(self, name: str) -> Path:
+        """A folder for one more process of that name; it does not exist yet."""
+        return self.directory / f"{name}.{len(list(self.directory.glob(f'{name}.*'))) + 1}"
+
     def _nginx(self, name: str, http: str, port: int) -> Process:
-        folder = self.directory / name
+        folder = self.folder(name)
         (folder / "logs").mkdir(parents=True)
         temp = "".join(
             f"{kind}_temp_path {folder}/{kind};"
@@ -200,11 +221,11 @@ class Field:
         self, name: str = "edge", upstream: int | None = None, **settings: str
     ) -> EdgeContender:
         """The edge as shipped, on one worker; limits are on, but raised for the one client, the access log is off."""
-        folder = self.directory / name
+        folder = self.folder(name)
+        folder.mkdir()
         ports = [free_port() for _ in range(4)]
         self.begin(services.redis_server(folder / "redis", ports[0]))
         client = redis.Redis(port=ports[0], decode_responses=True)
-        folder.mkdir(exist_ok=True)
         publisher = Publisher(client, Keyring.make(folder / "keyring"), self.authority)
         env = {
             "EDGE_REDIS_URL": f"redis://127.0.0.1:{ports[0]}/0",
@@ -297,6 +318,11 @@ class EdgeContender:
         found = [line.split() for line in lines if line.startswith((name + " ", name + "{"))]
         return sum(float(words[-1]) for words in found)
 
+    def running(self) -> Contender:
+        """With the field's hosts, started."""
+        self.publish_all()
+        return self.start()
+
     @contextlib.contextmanager
     def counting(self, name: str, least: float, most: float) -> Iterator[None]:
         """What happens inside must raise a counter of the server by `least` to `most`, or it was not what it seems."""
@@ -312,6 +338,17 @@ class EdgeContender:
         status = int(self.env["EDGE_STATUS_PORT"])
         while int(deployed.health(status)["applied"]) < wanted:
             time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def counting(
+    edges: Sequence[EdgeContender], name: str, least: float, most: float
+) -> Iterator[None]:
+    """The same for several edges, each of which has its share."""
+    with contextlib.ExitStack() as stack:
+        for edge in edges:
+            stack.enter_context(edge.counting(name, least, most))
+        yield
 
 
 def workers_of(process: Process) -> list[int]:
@@ -343,14 +380,16 @@ def idle_cost(contender: Contender, seconds: float = 3) -> float:
 def compare(
     contenders: Sequence[Contender], work: Callable[[int], int], rounds: int = 5
 ) -> dict[str, list[float]]:
-    """Costs per round by name, interleaved A B A B, after one round that does not count."""
+    """Costs per round by name (the mean of those that share one), in turn, after one round that does not count."""
     costs: dict[str, list[float]] = {contender.name: [] for contender in contenders}
-    idle = {contender.name: idle_cost(contender) for contender in contenders}
+    idle = [idle_cost(contender, 1) for contender in contenders]
     for number in range(rounds + 1):
-        for contender in contenders:
-            value = cost(contender, work, idle[contender.name])
-            if number:
-                costs[contender.name].append(value)
+        found: dict[str, list[float]] = {name: [] for name in costs}
+        for contender, by_the_clock in zip(contenders, idle, strict=True):
+            found[contender.name].append(cost(contender, work, by_the_clock))
+        if number:
+            for name, values in found.items():
+                costs[name].append(statistics.mean(values))
     return costs
 
 
