@@ -49,8 +49,8 @@ end
 local function apply_full(name, answers_host, answers_certificate, adopting, most)
   local good, before = held.get(name), index.get(name)
   local host, word, why = published.judge(name, answers_host, answers_certificate, good)
-  published.release(host)
   if not host or host.asof > most then
+    published.release(host)
     return refusals.note(name, host and ABOVE or word)
   end
   local is_settled = not adopting and good and good.word == word and good.sha256 == host.sha256
@@ -59,7 +59,19 @@ local function apply_full(name, answers_host, answers_certificate, adopting, mos
     keep(name, host, word)
   end
   local fits = list(name, before, word, adopting)
+  published.release(host)
   refusals.note(name, why or (not fits and NO_ROOM) or nil)
+end
+
+--- The commands that read one host in full.
+function _M.commands(name)
+  return { published.commands(name) }
+end
+
+--- Apply one host in full, from the answers to its `commands` and the revision that was read behind them.
+function _M.one(name, answers, most)
+  apply_full(name, answers[1], answers[2], false, most)
+  return true
 end
 
 --- Read and apply hosts in full; true, or nil and the error of Redis.

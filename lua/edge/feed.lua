@@ -33,30 +33,38 @@ local function changes_of(answer, most)
   return list
 end
 
---- One look: epoch, completeness, revision, floor, the hosts changed after `applied`, who expires first.
-function _M.look(red, applied)
-  local answers, err = redis.pipeline(red, {
+--- One look: epoch, completeness, revision, floor, the hosts changed after `applied`, who expires first; and `beside`,
+--- the answers to what else is asked in the same round trip, behind the changes and before the revision `most`.
+function _M.look(red, applied, beside)
+  local commands = {
     { "get", "vh:epoch" },
     { "hmget", "vh:complete", "epoch", "hosts" },
     { "get", "vh:floor" },
     changes_after(applied),
     { "zrange", "vh:expiry", 0, 0, "withscores" },
-    _M.REVISION, -- (1) read last: no sound score that was read before is above it
-  })
+  }
+  for _, command in ipairs(beside) do
+    commands[#commands + 1] = command
+  end
+  commands[#commands + 1] = _M.REVISION -- (1) read last: no sound score that was read before is above it
+  local answers, err = redis.pipeline(red, commands)
   if not answers then
     return nil, err
   end
   local complete = type(answers[2]) == "table" and answers[2] or {}
-  local most = _M.most(answers[6])
+  local rev = answers[#commands]
+  local most = _M.most(rev)
   local floor = tonumber(redis.text(answers[3])) or 0
   return {
     epoch = redis.text(answers[1]),
     complete_epoch = redis.text(complete[1]),
     complete_hosts = tonumber(redis.text(complete[2])),
-    rev = tonumber(redis.text(answers[6])) or 0,
+    rev = tonumber(redis.text(rev)) or 0,
+    most = most,
     floor = floor <= most and floor or 0,
     changes = changes_of(answers[4], most),
     first_expiry = (changes_of(answers[5], math.huge) or {})[1],
+    beside = { unpack(answers, 6, #commands - 1) },
   }
 end
 

@@ -42,7 +42,7 @@ function _M.word(rev, state, generation)
   return letter .. rev .. "|" .. (tostring(generation):match("^%d+$") or "0")
 end
 
-local function record(fields)
+local function record(fields, held_theme)
   local text = #fields.theme <= LONGEST_TEXT and fields.theme or ""
   local domains = #fields.domains <= LONGEST_TEXT and fields.domains or ""
   return {
@@ -50,16 +50,29 @@ local function record(fields)
     kind = fields.kind == "primary" and "primary" or "tenant",
     hsts = fields.hsts:match("^%d%d?%d?%d?%d?%d?%d?%d?%d?$") or "",
     domains = domains:find("[^a-z0-9. -]") and "" or domains,
-    theme = theme.encode((theme.clean(text))),
+    theme = text == held_theme and text or theme.encode((theme.clean(text))),
   }
 end
 
-local function check_leaf(leaf, key, hostname, good)
-  if not x509.names(leaf, hostname) then
-    return nil, "the certificate is not for this hostname"
+--- The leaf of a chain, which is the key's; nil and why.
+local function leaf_of(key, is_ec, der)
+  local leaf = x509.leaf_with(key, is_ec, der)
+  if leaf then
+    return leaf
+  end
+  leaf = x509.certificate(der)
+  if not leaf then
+    return nil, "the leaf certificate cannot be parsed"
   end
   if not x509.matches(leaf, key) then
     return nil, "the key is not the certificate's"
+  end
+  return leaf
+end
+
+local function check_leaf(leaf, hostname, good)
+  if not x509.names(leaf, hostname) then
+    return nil, "the certificate is not for this hostname"
   end
   local not_before, not_after = x509.validity(leaf)
   if not not_before or not not_after or not_after <= not_before then
@@ -157,12 +170,13 @@ local function add_certificate(host, fields, hostname, good)
   if not key then
     return nil, kid
   end
-  local leaf = x509.leaf_with(key, is_ec, ders[1]) or x509.certificate(ders[1])
+  local leaf
+  leaf, err = leaf_of(key, is_ec, ders[1])
   if not leaf then
-    return nil, "the leaf certificate cannot be parsed"
+    return nil, err
   end
   local not_after
-  not_after, err = check_leaf(leaf, key, hostname, good)
+  not_after, err = check_leaf(leaf, hostname, good)
   if not not_after then
     return nil, err
   end
@@ -186,7 +200,7 @@ function _M.judge(hostname, answers_host, answers_certificate, good)
   if not word then
     return nil, "its record cannot be read"
   end
-  local host = record(fields)
+  local host = record(fields, good and good.theme)
   host.word = word
   if fields.cert == "" then
     return host, word

@@ -17,6 +17,7 @@ local _M = {}
 local WARM_AT_ONCE, FULL_AT_ONCE = 64, 20
 local RETRY_EVERY = 1
 local next_retry = 0
+local latest -- who was published last, and is published again soon: a certificate follows its record
 
 --- What the index has now: epoch (nil at first), applied revision, number of hosts.
 local function mine()
@@ -131,7 +132,10 @@ local function nothing() end
 
 local function follow(red, look, have)
   local last, err
-  if #look.changes <= WARM_AT_ONCE then
+  if #look.changes == 1 and look.changes[1].name == latest and #look.beside > 0 then
+    last = look.changes[1].rev or 0
+    applying.one(latest, look.beside, look.most)
+  elseif #look.changes <= WARM_AT_ONCE then
     last, err = walk(red, look.changes, function(batch)
       return applying.full(red, batch, false)
     end)
@@ -141,6 +145,7 @@ local function follow(red, look, have)
   if not last then
     return nil, err
   end
+  latest = #look.changes > 0 and look.changes[#look.changes].name or latest
   tell()
   progress.set("applied", math.max(last, have.applied))
   if not have.epoch then
@@ -187,10 +192,12 @@ local function act(red, verdict, look, have)
   return ok, err
 end
 
---- One look at Redis and everything that follows from it; nil and the error when Redis failed us.
-function _M.sync(red)
+--- One look at Redis and everything that follows from it; nil and the error when Redis failed us. With news, who was
+--- published last is read along.
+function _M.sync(red, has_news)
   local have = mine()
-  local look, err = feed.look(red, have.applied)
+  local beside = has_news and latest and applying.commands(latest) or {}
+  local look, err = feed.look(red, have.applied, beside)
   if not look then
     return nil, err
   end

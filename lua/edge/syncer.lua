@@ -40,28 +40,33 @@ local function is_old(message)
   return revision ~= nil and revision <= (progress.get("applied") or 0)
 end
 
---- Wait for news or the next poll; nil and the error when the connection is gone.
+--- Wait for news or the next poll: whether there is news; nil and the error when the connection is gone.
 local function wait(subscriber)
   local next_poll = ngx.now() + POLL_MS / 1000
   repeat
     local message, err = subscriber:read_reply()
-    if not message then
-      return err == "timeout" or nil, err
+    if not message and err ~= "timeout" then
+      return nil, err
     end
-  until not is_old(message) or ngx.now() >= next_poll
-  return true
+    if not message or not is_old(message) then
+      return message ~= nil
+    end
+  until ngx.now() >= next_poll
+  return false
 end
 
 --- Follow on two connections until one fails, the worker ends, the lease is lost, or `until_time`.
 local function converse(reader, subscriber, until_time)
+  local has_news = false
   while not exiting() and lease.is_mine() and ngx.now() < until_time do
     lease.renew()
-    local ok, err = replica.sync(reader)
-    if ok then
-      journal.change(ngx.NOTICE, "redis", "connected")
-      ok, err = wait(subscriber)
-    end
+    local ok, err = replica.sync(reader, has_news)
     if not ok then
+      return nil, err
+    end
+    journal.change(ngx.NOTICE, "redis", "connected")
+    has_news, err = wait(subscriber)
+    if has_news == nil then
       return nil, err
     end
   end

@@ -9,7 +9,7 @@ import pytest
 from OpenSSL import SSL
 
 from tests.bench.client import run
-from tests.edge.conftest import A
+from tests.edge.conftest import A, B
 from tests.edge.visitor import eventually, plain
 
 COLD = "cold.acme.test"
@@ -120,3 +120,27 @@ def test_challenges_for_unknown_names_cost_redis_little_while_the_index_is_incom
         assert plain(edge.http, path, f"n{number}.nobody.test").status == 404
     heartbeats = 10  # (1) each looks with one HGET who else has this EDGE_ID
     assert calls(edge)["hget"] - before <= 50 * (2 + int(time.time() - began)) + heartbeats
+
+
+def test_the_host_that_was_published_last_is_read_in_the_same_round_trip_as_the_feed(edges):
+    edge = edges.make(workers="1")
+    for hostname in (B, A):
+        edge.settle(edge.publisher.publish(hostname))
+    asked: dict[str, list[str]] = {A: [], B: []}
+    with edge.redis.monitor() as monitor:
+        edge.settle(edge.publisher.publish(A))
+        edge.settle(edge.publisher.publish(B))
+        before: dict[str, str] = {}
+        edge.redis.set("end", 1)
+        for command in monitor.listen():
+            client, words = command["client_port"], command["command"].split()
+            if words[0].upper() == "SET":
+                break
+            for hostname in asked:
+                if words[:2] == ["hmget", f"vh:host:{hostname}"] and "rev" in words:
+                    asked[hostname].append(before[client])
+            before[client] = " ".join(words[:2])
+    assert set(asked[A]) == {"zrange vh:expiry"}
+    assert "get vh:rev" in asked[B]
+    assert edge.serves(A) == edge.publisher.leaves[A].sha256
+    assert edge.serves(B) == edge.publisher.leaves[B].sha256

@@ -12,6 +12,7 @@ from tests.edge.visitor import eventually
 
 AES_128, AES_256 = "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"
 CHACHA = "TLS_CHACHA20_POLY1305_SHA256"
+SERVED = 'edge_handshakes_total{result="served"}'
 MEMORY = 'edge_certificate_loads_total{source="memory"}'
 
 
@@ -60,6 +61,25 @@ def test_pairs_that_are_used_often_stay_each_its_own_hosts(edges, version):
                 with edge.visit(another, session=other, version=version) as visit:
                     assert visit.resumed == (another == hostname)
                     assert visit.sha256 == edge.publisher.leaves[another].sha256
+    workers = set(edge.workers())
+    edge.reload()
+    eventually(lambda: edge.workers() and not workers & set(edge.workers()))
+    assert "exited on signal" not in edge.log()
+
+
+def test_a_client_that_has_to_say_hello_twice_is_served(edge):
+    argv = ["openssl", "s_client", "-connect", f"127.0.0.1:{edge.https}", "-servername", A]
+    before, times = edge.metric(SERVED), 6
+    for _ in range(times):
+        done = subprocess.run(
+            [*argv, "-tls1_3", "-groups", "P-521:X25519", "-msg"],
+            input="",
+            capture_output=True,
+            text=True,
+        )
+        assert done.stdout.count("ClientHello") == 2
+        assert "Cipher is TLS_AES" in done.stdout
+    eventually(lambda: edge.metric(SERVED) == before + times)
 
 
 def test_aes_128_is_chosen_but_a_client_that_puts_chacha20_first_gets_it(edge):
