@@ -117,8 +117,8 @@ local function public_key(key)
   return der
 end
 
---- The leaf in `der` when the public key in it is, byte for byte, that of `key`, which is to be shared with it before it
---- is used; nil where that takes a closer look.
+--- The leaf in `der` when the public key in it is, byte for byte, that of `key` (share it before the leaf is used);
+--- nil where that takes a closer look.
 function _M.leaf_with(key, is_ec, der)
   local x509 = is_ec and has_bare and parse(der, bare) or nil
   local own = x509 and der_of(C.X509_get_X509_PUBKEY(x509))
