@@ -1,5 +1,6 @@
 --- The gate on every request of port 443: Host live, and the name of this very connection; says who it is to Modoboa.
 local certificates = require("edge.certificates")
+local guard = require("edge.guard")
 local hosts = require("edge.hosts")
 local journal = require("edge.journal")
 local metrics = require("edge.metrics")
@@ -89,5 +90,7 @@ function _M.oauth()
     return exit(404)
   end
 end
+
+guard.watch_answers("gate", _M, { "run", "oauth" })
 
 return _M

@@ -4,18 +4,19 @@ local metrics = require("edge.metrics")
 
 local _M = {}
 
---- The same function; when it stumbles, that is counted and written down, and it ends with `status` (a handshake with
---- an alert).
+--- The same function, of one argument and two results at most; when it stumbles, that is counted and written down, and
+--- it ends with `status` (a handshake with an alert).
 function _M.watch(where, run, status)
   status = status or ngx.ERROR
   local stumbled = "edge_errors_total{where=\"" .. where .. "\"}"
-  return function()
-    local ok, err = xpcall(run, debug.traceback)
-    if not ok then
-      metrics.count(stumbled)
-      journal.write(ngx.ERR, where, " stumbled: ", err)
-      return ngx.exit(status)
+  return function(argument)
+    local ok, first, second = xpcall(run, debug.traceback, argument)
+    if ok then
+      return first, second
     end
+    metrics.count(stumbled)
+    journal.write(ngx.ERR, where, " stumbled: ", first)
+    return ngx.exit(status)
   end
 end
 

@@ -40,6 +40,16 @@ def test_a_mistake_in_a_request_is_in_the_log(edges, tmp_path):
     eventually(lambda: edge.metric('edge_errors_total{where="branding"}') == 1)
 
 
+def test_a_mistake_in_the_gate_lets_nobody_in_and_is_in_the_log(edges, tmp_path):
+    line = "  local entry = find(var.host)\n"
+    edge = edges.make(lua=spoilt(tmp_path, "gate", line, line + '  error("the gate is stuck")\n'))
+    edge.settle(edge.publisher.publish(A))
+    for path in ("/api/v2/x", "/api/o/token/", "/assets/app.js", "/"):
+        assert edge.get(A, path).status == 500
+    eventually(lambda: "gate stumbled: " in edge.log() and "the gate is stuck" in edge.log())
+    eventually(lambda: edge.metric('edge_errors_total{where="gate"}') == 4)
+
+
 def test_a_host_without_certificate_is_written_down_once_and_once_when_it_has_one(edges):
     edge = edges.make(workers="1")
     edge.settle(edge.publisher.publish(A, with_certificate=False))
