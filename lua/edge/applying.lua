@@ -63,19 +63,13 @@ local function apply_full(name, answers_host, answers_certificate, adopting, mos
   refusals.note(name, why or (not fits and NO_ROOM) or nil)
 end
 
---- The commands that read one host in full.
-function _M.commands(name)
-  return { published.commands(name) }
-end
-
---- Apply one host in full, from the answers to its `commands` and the revision that was read behind them.
-function _M.one(name, answers, most)
-  apply_full(name, answers[1], answers[2], false, most)
-  return true
-end
-
---- Read and apply hosts in full; true, or nil and the error of Redis.
-function _M.full(red, changes, adopting)
+--- Read and apply hosts in full; true, or nil and the error of Redis. `along` is what the feed's look brought of one
+--- host: when no other has changed, nothing is left to be read.
+function _M.full(red, changes, adopting, along)
+  if along and #changes == 1 and changes[1].name == along.name then
+    apply_full(along.name, along.host, along.certificate, adopting, along.most)
+    return true
+  end
   local commands = {}
   for position, change in ipairs(changes) do
     commands[2 * position - 1], commands[2 * position] = published.commands(change.name)

@@ -46,7 +46,7 @@ end
 --- The name that visitors know: the only domain of the host, else the hostname; "" on the primary one.
 local function title_of(host)
   local only = host.domains:match("^%s*(%S+)%s*$")
-  return only or host.virtual_host or ""
+  return only or (host.primary and "" or ngx.var.host)
 end
 
 local function send(content_type, text, cache)

@@ -86,7 +86,6 @@ local function record_of(host, entry)
   local primary = host.kind == "primary" and (only == "" or only == entry.name)
   return {
     primary = primary,
-    virtual_host = primary and "" or entry.name,
     theme = host.theme,
     hsts = host.hsts ~= "" and "max-age=" .. host.hsts or nil,
     domains = host.domains,

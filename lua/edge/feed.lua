@@ -33,9 +33,9 @@ local function changes_of(answer, most)
   return list
 end
 
---- One look: epoch, completeness, revision, floor, the hosts changed after `applied`, who expires first; and `beside`,
---- the answers to what else is asked in the same round trip, behind the changes and before the revision `most`.
-function _M.look(red, applied, beside)
+--- One look: epoch, completeness, revision, floor, hosts changed after `applied`, who expires first. Of one host
+--- that is read `along` ({name, its two commands}) the answers, too: read behind the changes, before revision `most`.
+function _M.look(red, applied, along)
   local commands = {
     { "get", "vh:epoch" },
     { "hmget", "vh:complete", "epoch", "hosts" },
@@ -43,8 +43,8 @@ function _M.look(red, applied, beside)
     changes_after(applied),
     { "zrange", "vh:expiry", 0, 0, "withscores" },
   }
-  for _, command in ipairs(beside) do
-    commands[#commands + 1] = command
+  if along then
+    commands[6], commands[7] = along[2], along[3]
   end
   commands[#commands + 1] = _M.REVISION -- (1) read last: no sound score that was read before is above it
   local answers, err = redis.pipeline(red, commands)
@@ -60,11 +60,10 @@ function _M.look(red, applied, beside)
     complete_epoch = redis.text(complete[1]),
     complete_hosts = tonumber(redis.text(complete[2])),
     rev = tonumber(redis.text(rev)) or 0,
-    most = most,
     floor = floor <= most and floor or 0,
     changes = changes_of(answers[4], most),
     first_expiry = (changes_of(answers[5], math.huge) or {})[1],
-    beside = { unpack(answers, 6, #commands - 1) },
+    along = along and { name = along[1], host = answers[6], certificate = answers[7], most = most },
   }
 end
 

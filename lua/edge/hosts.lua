@@ -12,7 +12,7 @@ local word_of = index.get
 local _M = {}
 
 local cache
-local seen = setmetatable({}, { __mode = "v" })
+local seen = setmetatable({}, { __mode = "v" }) -- those of the cache that requests asked for, without its bookkeeping
 local NAMES = { A = "active", P = "pending", D = "disabled", X = "deleted" }
 
 --- `capacity` entries are kept per worker.

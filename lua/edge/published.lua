@@ -55,7 +55,7 @@ local function record(fields, held_theme)
 end
 
 --- The leaf of a chain, which is the key's; nil and why.
-local function leaf_of(key, is_ec, der)
+local function matching_leaf(key, is_ec, der)
   local leaf = x509.leaf_with(key, is_ec, der)
   if leaf then
     return leaf
@@ -171,7 +171,7 @@ local function add_certificate(host, fields, hostname, good)
     return nil, kid
   end
   local leaf
-  leaf, err = leaf_of(key, is_ec, ders[1])
+  leaf, err = matching_leaf(key, is_ec, ders[1])
   if not leaf then
     return nil, err
   end

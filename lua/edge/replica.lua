@@ -8,6 +8,7 @@ local journal = require("edge.journal")
 local lease = require("edge.lease")
 local metrics = require("edge.metrics")
 local progress = require("edge.progress")
+local published = require("edge.published")
 local refusals = require("edge.refusals")
 
 local state = ngx.shared.edge_state
@@ -132,12 +133,9 @@ local function nothing() end
 
 local function follow(red, look, have)
   local last, err
-  if #look.changes == 1 and look.changes[1].name == latest and #look.beside > 0 then
-    last = look.changes[1].rev or 0
-    applying.one(latest, look.beside, look.most)
-  elseif #look.changes <= WARM_AT_ONCE then
+  if #look.changes <= WARM_AT_ONCE then
     last, err = walk(red, look.changes, function(batch)
-      return applying.full(red, batch, false)
+      return applying.full(red, batch, false, look.along)
     end)
   else
     last, err = apply_many(red, look.changes, false, nothing, nothing)
@@ -196,8 +194,8 @@ end
 --- published last is read along.
 function _M.sync(red, has_news)
   local have = mine()
-  local beside = has_news and latest and applying.commands(latest) or {}
-  local look, err = feed.look(red, have.applied, beside)
+  local along = has_news and latest and { latest, published.commands(latest) } or nil
+  local look, err = feed.look(red, have.applied, along)
   if not look then
     return nil, err
   end

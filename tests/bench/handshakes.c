@@ -72,7 +72,7 @@ static void take_session(SSL *ssl, int fd) {
   char byte;
   fcntl(fd, F_SETFL, O_NONBLOCK);
   while (version == 13 && !has_new && poll(&p, 1, 1000) == 1) {
-    if (SSL_peek(ssl, &byte, 1) <= 0 && SSL_get_error(ssl, -1) != SSL_ERROR_WANT_READ) return;
+    if (SSL_get_error(ssl, SSL_peek(ssl, &byte, 1)) != SSL_ERROR_WANT_READ) return;
   }
 }
 

@@ -80,9 +80,11 @@ def watching() -> Iterator[None]:
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {CLIENT_CORE})
     prctl(timer_slack, 1)
-    yield
-    prctl(timer_slack, 0)
-    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        prctl(timer_slack, 0)
+        os.sched_setaffinity(0, cores)
 
 
 def round_trip(edge: EdgeContender) -> float:
@@ -103,8 +105,7 @@ def started(field: Field) -> tuple[EdgeContender, list[int]]:
     core is the hypervisor's affair, 0.03 to 0.15 ms each time.
     """
     edge = field.edge("edge-publish", workers=str(WORKERS))
-    edge.publish_all()
-    contender = edge.start()
+    contender = edge.running()
     follower = int(str(health(int(edge.env["EDGE_STATUS_PORT"]))["syncer"]))
     cores = dict.fromkeys(contender.pids(), CLIENT_CORE)
     cores |= {follower: SERVER_CORE, edge.publisher.redis.info()["process_id"]: SERVER_CORE}

@@ -370,7 +370,7 @@ def cost(contender: Contender, work: Callable[[int], int], idle: float = 0) -> f
     return (contender.cpu() - before - by_the_clock) / done
 
 
-def idle_cost(contender: Contender, seconds: float = 3) -> float:
+def idle_cost(contender: Contender, seconds: float = 1) -> float:
     """CPU seconds that a server uses in a second without any work."""
     before = contender.cpu()
     time.sleep(seconds)
@@ -382,7 +382,7 @@ def compare(
 ) -> dict[str, list[float]]:
     """Costs per round by name (the mean of those that share one), in turn, after one round that does not count."""
     costs: dict[str, list[float]] = {contender.name: [] for contender in contenders}
-    idle = [idle_cost(contender, 1) for contender in contenders]
+    idle = [idle_cost(contender) for contender in contenders]
     for number in range(rounds + 1):
         found: dict[str, list[float]] = {name: [] for name in costs}
         for contender, by_the_clock in zip(contenders, idle, strict=True):
