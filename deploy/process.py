@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -17,12 +19,34 @@ class NotReady(RuntimeError):
     """A process ended, or did not answer in time; the message carries the end of its log."""
 
 
+def _never_lent() -> list[int]:
+    """The ports the kernel lends to no outgoing connection, begun anywhere, so that two runs differ."""
+    lowest_lent = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    ports = list(range(16_384, max(lowest_lent, 20_480)))
+    first = secrets.randbelow(len(ports))
+    return ports[first:] + ports[:first]
+
+
+PORTS = _never_lent()
+_turn = itertools.cycle(PORTS)
+
+
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of 127.0.0.1 that nothing has, TCP or UDP; no port twice until each had its turn.
+
+    One that the kernel chooses (`bind` to 0) may be lent to a connection, or chosen once more, before
+    who asked listens on it. NotReady where everything is in use.
+    """
+    for port in itertools.islice(_turn, len(PORTS)):
+        with (
+            contextlib.suppress(OSError),
+            socket.socket() as stream,
+            socket.socket(type=socket.SOCK_DGRAM) as datagram,
+        ):
+            stream.bind(("127.0.0.1", port))
+            datagram.bind(("127.0.0.1", port))
+            return port
+    raise NotReady(f"every port of 127.0.0.1 from {min(PORTS)} to {max(PORTS)} is in use")
 
 
 def listening(port: int, host: str = "127.0.0.1") -> bool:

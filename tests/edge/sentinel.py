@@ -29,7 +29,7 @@ class Watched:
         wait_until(lambda: self.linked(self.ports[0]) == 2, 10, "replicas are not in step")
         for port in self.sentinels:
             self._sentinel(port)
-        wait_until(lambda: self.known() == 2, 20, "sentinels do not know each other")
+        wait_until(lambda: self.known() == 2, 60, "sentinels do not know each other")
 
     @property
     def url(self) -> str:
