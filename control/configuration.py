@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Table, bindparam, func, or_, true, update
 
-from control.database import after_collision
 from control.models import Moment, RuntimeSettings, VirtualHost
-from control.models.runtime import load, store
+from control.models.runtime import alone, load, store
 from control.plane import Plane, Who, audit
 
 
-@after_collision
-def configure(plane: Plane, changes: dict[str, Any], who: Who) -> RuntimeSettings:
-    """Store run-time settings; whoever one of them concerns is looked at again. What stays the same is no change."""
+def configure(
+    plane: Plane,
+    changes: dict[str, Any],
+    who: Who,
+    *,
+    check: Callable[[RuntimeSettings], None] = lambda before: None,
+) -> RuntimeSettings:
+    """Store run-time settings; whoever one of them concerns is looked at again. What stays the same is no change.
+
+    `check` sees what holds before, and nobody changes it meanwhile; it raises to change nothing.
+    """
     now = plane.clock()
     with plane.database.writing() as session:
-        before = load(session, plane.settings).as_dict()
+        alone(session)
+        held = load(session, plane.settings)
+        check(held)
+        before = held.as_dict()
         changes = {name: value for name, value in changes.items() if before[name] != value}
         store(session, changes)
         if changes:

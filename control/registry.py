@@ -6,7 +6,7 @@ Longer than other modules because it is the one list of all deeds.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -218,9 +218,17 @@ def renew(plane: Plane, name: str, who: Who) -> VirtualHost:
     return deed.host
 
 
-def paint(plane: Plane, name: str, colours: dict[str, str | None], who: Who) -> VirtualHost:
-    """Set colours; None takes one away."""
+def paint(
+    plane: Plane,
+    name: str,
+    colours: dict[str, str | None],
+    who: Who,
+    *,
+    check: Callable[[VirtualHost], None] = lambda host: None,
+) -> VirtualHost:
+    """Set colours; None takes one away. `check` sees the host before, and raises to change nothing."""
     with _doing(plane, name, who) as deed:
+        check(deed.host)
         deed.host.paint(colours, deed.now)
         deed.note("theme_changed", **colours)
     return deed.host

@@ -61,6 +61,11 @@ class ControlPlane:
 
     def call(self, method: str, path: str, **request: Any) -> Any:
         """Send one request; the parsed answer, or None for an empty one. Raises ControlPlaneError."""
+        answer = self.exchange(method, path, **request)
+        return answer.json() if answer.content else None
+
+    def exchange(self, method: str, path: str, **request: Any) -> requests.Response:
+        """The same with the answer's headers. Raises ControlPlaneError."""
         try:
             answer = self.session.request(method, self.base + path, timeout=self.timeout, **request)
         except requests.RequestException as error:
@@ -69,7 +74,7 @@ class ControlPlane:
                 f"({type(error).__name__})"
             ) from error
         if answer.ok:
-            return answer.json() if answer.content else None
+            return answer
         raise failure(answer)
 
     def put(self, name: str, **wanted: Any) -> dict[str, Any]:
@@ -113,12 +118,12 @@ class ControlPlane:
 
     def part(self, method: str, name: str, part: str, **request: Any) -> Any:
         """A resource below a virtual host: `theme`, `events`, `preflight`, `retry`, `logos/login`, …"""
-        return self.call(method, f"{host_path(name)}/{part}", **request)
+        return self.call(method, host_path(name, part), **request)
 
 
-def host_path(name: str) -> str:
-    """The path of a virtual host below the base."""
-    return "/virtualhosts/" + quote(name, safe="")
+def host_path(name: str, part: str = "") -> str:
+    """The path of a virtual host, or of a part of it, below the base."""
+    return "/virtualhosts/" + quote(name, safe="") + (f"/{part}" if part else "")
 
 
 def failure(answer: requests.Response) -> ControlPlaneError:

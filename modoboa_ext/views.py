@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import requests
 from django.db import transaction
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, OpenApiTypes, extend_schema
@@ -21,7 +23,7 @@ from rest_framework.views import APIView
 
 from modoboa_ext import licence, listing, mirror, sync, theme
 from modoboa_ext import serializers as shapes
-from modoboa_ext.control_plane import ControlPlaneError, connect
+from modoboa_ext.control_plane import ControlPlaneError, connect, host_path
 from modoboa_ext.models import VirtualHost
 
 AUTHORITY_SECONDS = 60.0
@@ -199,13 +201,14 @@ class VirtualHostViewSet(
     )
     @action(methods=["get", "put"], detail=True)
     def theme(self, request: Request, pk: str) -> Response:
-        """Show or change the colours; what is left out stays."""
+        """Show or change the colours; what is left out stays. With If-Match: 412 if others changed them meanwhile."""
         if request.method == "GET":
-            return Response(shown(self.ask("GET", "theme")))
+            return versioned(self.exchange("GET", "theme"), shown)
         given = shapes.ThemeSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         colours = theme.to_control_plane(given.validated_data)
-        return Response(shown(self.ask("PATCH", "theme", json=colours)))
+        answer = self.exchange("PATCH", "theme", json=colours, headers=seen(request))
+        return versioned(answer, shown)
 
     @extend_schema(
         methods=["post"], request=shapes.LogoSerializer, responses=shapes.ThemeAnswerSerializer
@@ -245,16 +248,35 @@ class VirtualHostViewSet(
 
     def ask(self, method: str, part: str, **options: Any) -> Any:
         """Ask the control plane for a part of this host; it is told of the host first if need be."""
+        answer = self.exchange(method, part, **options)
+        return answer.json() if answer.content else None
+
+    def exchange(self, method: str, part: str, **options: Any) -> requests.Response:
+        """The same with the answer's headers."""
         host, control = self.get_object(), connect()
         if not host.confirmed:
             sync.push(host, control)
-        return control.part(method, host.name, part, **options)
+        return control.exchange(method, host_path(host.name, part), **options)
 
 
 def current(host: VirtualHost, shape: type[shapes.CurrentHostSerializer]) -> Response:
     """The host as it is now, or as last known with the reason why."""
     problem = mirror.refresh([host])
     return Response(shape(host, context=mirror.staleness(problem, [host])).data)
+
+
+def seen(request: Request) -> dict[str, str]:
+    """The header with which a change is refused if it is not made to what was seen."""
+    known = request.headers.get("If-Match")
+    return {"If-Match": known} if known else {}
+
+
+def versioned(
+    answer: requests.Response, shape: Callable[[dict[str, Any]], dict[str, Any]] = dict
+) -> Response:
+    """What the control plane shows, in our shape, with the ETag to send as If-Match."""
+    tag = answer.headers.get("ETag")
+    return Response(shape(answer.json()), headers={"ETag": tag} if tag else None)
 
 
 def shown(given: dict[str, Any]) -> dict[str, Any]:
@@ -286,17 +308,18 @@ class ParametersView(Guarded):
     @extend_schema(responses=shapes.ParametersSerializer)
     def get(self, request: Request) -> Response:
         """Show what holds now."""
-        return Response(connect().call("GET", "/settings"))
+        return versioned(connect().exchange("GET", "/settings"))
 
     @extend_schema(request=shapes.ParametersSerializer, responses=shapes.ParametersSerializer)
     def put(self, request: Request) -> Response:
-        """Change some; those left out stay."""
+        """Change some; those left out stay. With If-Match: 412 if others changed some meanwhile."""
         given = shapes.ParametersSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         wanted = {
             name: None if value == "" else value for name, value in given.validated_data.items()
         }
-        return Response(connect().call("PUT", "/settings", json=wanted))
+        answer = connect().exchange("PUT", "/settings", json=wanted, headers=seen(request))
+        return versioned(answer)
 
 
 class AuthorityView(Guarded):

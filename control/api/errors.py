@@ -11,6 +11,7 @@ from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
+from control.api.conditional import Changed
 from control.certificates import Unusable
 from control.endpoint import BadUrl
 from control.hostname import InvalidHostname
@@ -38,6 +39,7 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     OlderGeneration: HTTPStatus.CONFLICT,
     OwnedElsewhere: HTTPStatus.CONFLICT,
     PrimaryFixed: HTTPStatus.CONFLICT,
+    Changed: HTTPStatus.PRECONDITION_FAILED,
     NotRenewable: HTTPStatus.CONFLICT,
     InvalidHostname: HTTPStatus.UNPROCESSABLE_ENTITY,
     Unusable: HTTPStatus.UNPROCESSABLE_ENTITY,

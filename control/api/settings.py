@@ -8,8 +8,10 @@ from flask.views import MethodView
 from flask_smorest import Blueprint
 
 from control import configuration, trial
+from control.api.conditional import CHANGED, tagged, unless_changed
 from control.api.context import plane, who
 from control.api.schemas import AuthoritySchema, CheckList, ReservedSchema, SettingsSchema
+from control.models import RuntimeSettings
 
 blueprint = Blueprint("settings", __name__, description="Run-time settings")
 
@@ -19,15 +21,17 @@ class Settings(MethodView):
     """All of them at once."""
 
     @blueprint.response(200, SettingsSchema)
-    def get(self) -> dict[str, Any]:
-        """Show what holds now."""
-        return plane().runtime().as_dict()
+    def get(self) -> Any:
+        """Show what holds now; its ETag is what a PUT may send as If-Match."""
+        return tagged(plane().runtime().as_dict())
 
     @blueprint.arguments(SettingsSchema)
     @blueprint.response(200, SettingsSchema)
-    def put(self, changes: dict[str, Any]) -> dict[str, Any]:
-        """Change some; those left out stay."""
-        return configuration.configure(plane(), changes, who()).as_dict()
+    @blueprint.alt_response(412, description=CHANGED)
+    def put(self, changes: dict[str, Any]) -> Any:
+        """Change some; those left out stay. With If-Match: only if they are still what was seen."""
+        check = unless_changed(RuntimeSettings.as_dict)
+        return tagged(configuration.configure(plane(), changes, who(), check=check).as_dict())
 
 
 @blueprint.route("/settings/reserved_hostnames", methods=["GET"])

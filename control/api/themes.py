@@ -10,6 +10,7 @@ from flask_smorest import Blueprint
 
 from control import registry
 from control.api import represent
+from control.api.conditional import CHANGED, tagged, unless_changed
 from control.api.context import plane, who
 from control.api.schemas import ColoursSchema, ThemeSchema
 from control.logos import LARGEST_BYTES, MEDIA_TYPES, BadImage, keep
@@ -25,25 +26,26 @@ class Theme(MethodView):
 
     @blueprint.response(200, ThemeSchema)
     @blueprint.alt_response(404, description="no such virtual host")
-    def get(self, hostname: str) -> dict[str, Any]:
-        """Show the theme."""
+    def get(self, hostname: str) -> Any:
+        """Show the theme; its ETag is what a PUT or PATCH may send as If-Match."""
         with plane().database.reading() as session:
-            return represent.theme(registry.find(session, hostname))
+            return tagged(represent.theme(registry.find(session, hostname)))
 
     @blueprint.arguments(ColoursSchema)
     @blueprint.response(200, ThemeSchema)
     @blueprint.alt_response(404, description="no such virtual host")
-    def put(self, colours: dict[str, str | None], hostname: str) -> dict[str, Any]:
-        """Set all colours; those left out are taken away."""
-        whole = {name: colours.get(name) for name in THEME_FIELDS}
-        return represent.theme(registry.paint(plane(), hostname, whole, who()))
+    @blueprint.alt_response(412, description=CHANGED)
+    def put(self, colours: dict[str, str | None], hostname: str) -> Any:
+        """Set all colours; those left out are taken away. With If-Match: only if the theme is still what was seen."""
+        return _paint(hostname, {name: colours.get(name) for name in THEME_FIELDS})
 
     @blueprint.arguments(ColoursSchema)
     @blueprint.response(200, ThemeSchema)
     @blueprint.alt_response(404, description="no such virtual host")
-    def patch(self, colours: dict[str, str | None], hostname: str) -> dict[str, Any]:
-        """Set some colours; those left out stay."""
-        return represent.theme(registry.paint(plane(), hostname, colours, who()))
+    @blueprint.alt_response(412, description=CHANGED)
+    def patch(self, colours: dict[str, str | None], hostname: str) -> Any:
+        """Set some colours; those left out stay. With If-Match: only if the theme is still what was seen."""
+        return _paint(hostname, colours)
 
 
 @blueprint.route("/virtualhosts/<hostname>/logos/<place>")
@@ -101,6 +103,11 @@ def show(file: str) -> Response:
     )
     response.set_etag(digest)
     return cast(Response, response.make_conditional(request))
+
+
+def _paint(hostname: str, colours: dict[str, str | None]) -> Any:
+    check = unless_changed(represent.theme)
+    return tagged(represent.theme(registry.paint(plane(), hostname, colours, who(), check=check)))
 
 
 def _known_place(place: str) -> None:

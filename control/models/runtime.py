@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from control.models.journal import Setting
@@ -44,6 +44,12 @@ def first_values(settings: Settings) -> RuntimeSettings:
         acme_profile=settings.acme_profile,
         preflight_enabled=settings.preflight,
     )
+
+
+def alone(session: Session) -> None:
+    """Be the only one to change settings until the transaction's end; others read on. On SQLite writers are alone."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text(f"LOCK TABLE {Setting.__tablename__} IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def load(session: Session, settings: Settings) -> RuntimeSettings:

@@ -20,6 +20,7 @@ from deploy import modoboa
 from deploy.stack import PRIMARY
 
 HOSTNAME = "mail.globex.test"
+PARAMETERS = "/parameters/virtualhosts/"
 MANY = 1000
 
 
@@ -137,6 +138,30 @@ def test_settings_are_kept_and_a_certificate_authority_is_tried_first(visit):
     page.get_by_label("Renew a fixed number of days before the end").uncheck()
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("The settings are saved")).to_be_visible()
+
+
+@pytest.mark.browser
+def test_of_two_who_change_the_settings_neither_loses_a_word(visit, full_stack):
+    other = modoboa.Administrator(full_stack.modoboa_instance)
+    admin = visit().administer()
+    page = admin.page
+    admin.virtual_hosts()
+    page.get_by_role("link", name="Settings").click()
+    page.get_by_label("Renew a fixed number of days before the end").check()
+    page.get_by_role("spinbutton", name="Days before the end").fill("21")
+    other.call("PUT", PARAMETERS, json={"acme_email": "other@provider.test"})
+
+    page.get_by_role("button", name="Save").click()
+    overtaken = page.get_by_text("Somebody else has changed these settings")
+    expect(overtaken).to_be_in_viewport()
+    expect(page.get_by_label("E-mail for the authority")).to_have_value("other@provider.test")
+    expect(page.get_by_role("spinbutton", name="Days before the end")).to_have_value("21")
+    admin.look_twice("overtaken")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("The settings are saved")).to_be_visible()
+    held = other.call("GET", PARAMETERS).json()
+    assert (held["acme_email"], held["renewal_threshold_days"]) == ("other@provider.test", 21)
+    other.call("PUT", PARAMETERS, json={"acme_email": None, "renewal_threshold_days": None})
 
 
 class LicenceServer(http.server.BaseHTTPRequestHandler):

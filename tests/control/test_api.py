@@ -518,6 +518,56 @@ def ca() -> Ca:
     return Ca()
 
 
+class TestWhatSomebodyElseChanged:
+    """ETag and If-Match: who has not seen the latest change is told, and nothing is lost."""
+
+    @both_databases
+    @pytest.mark.parametrize(
+        ("path", "one", "another"),
+        [
+            ("/api/v1/settings", {"hsts_max_age": 60}, {"acme_email": "a@provider.test"}),
+            (f"{ACME}/theme", {"primary": "#112233"}, {"label": "#445566"}),
+        ],
+    )
+    def test_is_kept(self, client: FlaskClient, path: str, one: Any, another: Any) -> None:
+        put(client)
+        seen = {"If-Match": client.get(path).headers["ETag"]}
+        first = client.put(path, json=one, headers=seen)
+        assert first.status_code == 200
+        refused = client.put(path, json=another, headers=seen)
+        assert refused.status_code == 412
+        assert "read it again" in refused.json["message"]
+        now = client.get(path)
+        assert now.json == first.json
+        assert now.headers["ETag"] == first.headers["ETag"] != seen["If-Match"]
+        again = {"If-Match": now.headers["ETag"]}
+        assert client.put(path, json=another, headers=again).status_code == 200
+
+    def test_is_overwritten_by_who_does_not_ask(self, client: FlaskClient) -> None:
+        put(client)
+        for headers in ({}, {"If-Match": "*"}):
+            for path in ("/api/v1/settings", f"{ACME}/theme"):
+                assert client.put(path, json={}, headers=headers).status_code == 200
+
+    def test_concerns_a_patch_and_a_logo_too(self, client: FlaskClient) -> None:
+        put(client)
+        theme = f"{ACME}/theme"
+        seen = {"If-Match": client.get(theme).headers["ETag"]}
+        assert client.put(f"{ACME}/logos/login", data=picture("PNG")).status_code == 200
+        colours = {"primary": "#112233"}
+        assert client.patch(theme, json=colours, headers=seen).status_code == 412
+
+    def test_is_told_from_one_tag_of_several_and_from_one_weakened_by_a_proxy(
+        self, client: FlaskClient
+    ) -> None:
+        put(client)
+        theme = f"{ACME}/theme"
+        tag = client.get(theme).headers["ETag"]
+        for known in (f'"another", {tag}', f"W/{tag}"):
+            assert client.patch(theme, json={}, headers={"If-Match": known}).status_code == 200
+        assert client.patch(theme, json={}, headers={"If-Match": '"another"'}).status_code == 412
+
+
 class TestCertificates:
     def test_an_uploaded_one_is_served_and_a_delete_goes_back_to_the_ca(
         self, house: House, client: FlaskClient, ca: Ca

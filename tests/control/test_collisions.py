@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +13,15 @@ from sqlalchemy import text
 from control import configuration, registry, webhooks
 from control.app import create_app
 from control.database import Database
-from control.models import Domain, DomainTaken, Record, Setting, VirtualHost, Webhook
+from control.models import (
+    Domain,
+    DomainTaken,
+    Record,
+    RuntimeSettings,
+    Setting,
+    VirtualHost,
+    Webhook,
+)
 from control.registry import Wish
 from deploy.process import wait_until
 from tests.control.conftest import TEST, House, both_databases
@@ -72,6 +81,18 @@ def test_of_two_who_set_the_same_the_second_wins(house: House) -> None:
     changes = {"hsts_max_age": 2}
     second(house, [first], lambda: configuration.configure(house.plane, changes, TEST))
     assert house.plane.runtime().hsts_max_age == 2
+
+
+@both_databases
+def test_of_two_who_change_settings_the_second_decides_by_what_the_first_wrote(
+    house: House,
+) -> None:
+    first = Setting(name="hsts_max_age", value=1)
+    seen: list[RuntimeSettings] = []
+    changes = {"acme_email": "a@provider.test"}
+    deed = partial(configuration.configure, house.plane, changes, TEST, check=seen.append)
+    second(house, [first], deed)
+    assert seen[0].hsts_max_age == 1
 
 
 @both_databases

@@ -227,6 +227,22 @@ def test_a_change_acts_within_two_seconds_on_a_live_token_and_session(stack, api
         wait_until(lambda: served(stack, GLOBEX), 60, f"{GLOBEX} is not served again")
 
 
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [("theme", {"theme_label_color": "#102030"}), (None, {"acme_email": "other@provider.test"})],
+)
+def test_a_change_to_what_others_have_changed_meanwhile_is_refused(api, part, change):
+    path = "/parameters/virtualhosts/"
+    if part:
+        found = api.call("GET", f"/virtualhosts/?search={ACME}").json()["results"][0]
+        path = f"/virtualhosts/{found['pk']}/{part}/"
+    tag = api.call("GET", path).headers["ETag"]
+    assert api.call("PUT", path, json=change, headers={"If-Match": tag}).ok
+    with pytest.raises(RuntimeError, match=r"412 .*somebody else has changed this"):
+        api.call("PUT", path, json=change, headers={"If-Match": '"older"'})
+    assert api.call("PUT", path, json=dict.fromkeys(change)).ok
+
+
 def test_initial_data_twice_and_everybody_still_enters(stack):
     for _ in range(2):
         modoboa.manage(stack.modoboa_instance, "load_initial_data", "--relative-urls-in-config")

@@ -10,6 +10,12 @@ const QUIET = { ignoreErrors: true }
 // The host's axios sends JSON unless told otherwise.
 const FORM = { 'Content-Type': 'multipart/form-data' }
 
+// 412 where somebody else was faster; `version` is the ETag of what was read, none where a proxy keeps it to itself.
+const ifStill = (version) => ({
+  ...QUIET,
+  headers: version ? { 'If-Match': version } : {},
+})
+
 const of = (pk, action = '') => `${HOSTS}${pk}/${action ? `${action}/` : ''}`
 
 export default {
@@ -31,7 +37,8 @@ export default {
     ),
   removeCertificate: (pk) => repository.delete(of(pk, 'certificate'), QUIET),
   theme: (pk) => repository.get(of(pk, 'theme'), QUIET),
-  saveTheme: (pk, theme) => repository.put(of(pk, 'theme'), theme, QUIET),
+  saveTheme: (pk, theme, version) =>
+    repository.put(of(pk, 'theme'), theme, ifStill(version)),
   uploadLogo: (pk, type, image) => {
     const body = new FormData()
     body.append('logo_type', type)
@@ -55,5 +62,6 @@ export default {
     ),
   activate: () => repository.post(`${HOSTS}activate/`, {}, QUIET),
   parameters: () => repository.get(PARAMETERS, QUIET),
-  saveParameters: (values) => repository.put(PARAMETERS, values, QUIET),
+  saveParameters: (values, version) =>
+    repository.put(PARAMETERS, values, ifStill(version)),
 }

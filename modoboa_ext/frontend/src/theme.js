@@ -77,14 +77,6 @@ export const refusals = (faults) =>
     ]).filter(([, fault]) => fault)
   )
 
-// What PUT must carry: the colours that differ, a blank one as null.
-export const changes = (saved, edited) =>
-  Object.fromEntries(
-    COLOURS.map(({ name }) => [name, edited[name] || null]).filter(
-      ([name, value]) => value !== (saved[name] || null)
-    )
-  )
-
 // What a visitor would see: the host's own values over the instance's.
 export const effective = (inherited, own) =>
   Object.fromEntries(

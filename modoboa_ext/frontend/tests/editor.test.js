@@ -13,9 +13,10 @@ const SAVED = {
 }
 const LOADED = [
   { data: { name: 'mail.acme.test' } },
-  { data: SAVED },
+  { data: SAVED, headers: { etag: '"1"' } },
   { data: {} },
 ]
+const MENU_ONLY = { theme_menu_logo_url: '/_edge/logos/menu.png' }
 const BARE = { data: { ...SAVED, theme_primary_color: null } }
 const GONE = { data: '' }
 const refusal = (status, data) =>
@@ -70,15 +71,15 @@ describe('the theme editor', () => {
 
   it('forgets a failure once it is saved, and does not send again what was taken', async () => {
     const later = refusal(503, { detail: 'Later.' })
-    await open(BARE, GONE, later, GONE, ...LOADED)
+    await open(BARE, GONE, later, { data: MENU_ONLY }, GONE, ...LOADED)
     await click('Inherit everything')
     await click('Save')
     expect(logo('menu').textContent).toContain('Later.')
     expect(shown).toEqual([])
-    expect(asked).toHaveLength(6)
+    expect(asked).toHaveLength(7)
     await click('Save')
-    expect(changes()[3]).toEqual(['delete', '/virtualhosts/NaN/theme_logo/'])
-    expect(asked[6].rest[0].params).toEqual({ logo_type: 'menu' })
+    expect(changes()[4]).toEqual(['delete', '/virtualhosts/NaN/theme_logo/'])
+    expect(asked[7].rest[0].params).toEqual({ logo_type: 'menu' })
     expect(shown).toEqual([{ msg: 'The theme is saved' }])
     expect(notice()).toBeUndefined()
   })
@@ -96,6 +97,39 @@ describe('the theme editor', () => {
       'A colour is written as #rrggbb.'
     )
     expect(notice()).toBe('The theme could not be saved.')
+  })
+
+  it('says that somebody else was faster, keeps what is not saved, and saves it on top', async () => {
+    const theirs = { ...SAVED, theme_label_color: '#111111' }
+    await open(
+      refusal(412, { detail: 'somebody else' }),
+      { data: theirs, headers: { etag: '"2"' } },
+      BARE,
+      GONE,
+      GONE,
+      ...LOADED
+    )
+    await click('Inherit everything')
+    await click('Save')
+    expect(asked[3].rest[1].headers).toEqual({ 'If-Match': '"1"' })
+    expect(notice()).toMatch(/Somebody else has changed this theme/)
+    expect(colour('theme_label_color').getAttribute('modelvalue')).toBe(
+      '#111111'
+    )
+    expect(colour('theme_primary_color').getAttribute('modelvalue')).toBe('')
+    expect(logo('menu').textContent).toContain('Inherited')
+    await click('Save')
+    expect(asked[5].rest[0]).toEqual({ theme_primary_color: null })
+    expect(asked[5].rest[1].headers).toEqual({ 'If-Match': '"2"' })
+    expect(shown).toEqual([{ msg: 'The theme is saved' }])
+    expect(notice()).toBeUndefined()
+  })
+
+  it('does not claim to show what others did when it cannot be read', async () => {
+    await open(refusal(412, {}), refusal(503, { detail: 'Later.' }))
+    await click('Inherit everything')
+    await click('Save')
+    expect(notice()).toBe('Later.')
   })
 
   it('discards changes', async () => {

@@ -1,9 +1,15 @@
-// A component in a page, in a language, with the host's Vuetify left out; it follows reactive props.
+// A component in a page, in a language; it follows reactive props. The host's Vuetify is left out, but for what a
+// test puts in its place.
 import { createApp, h, nextTick } from 'vue'
 import { createMemoryHistory, createRouter } from 'vue-router'
 import { createGettext } from 'vue3-gettext'
 
-export async function mounted(component, props = {}, language = 'en') {
+export async function mounted(
+  component,
+  props = {},
+  language = 'en',
+  stands = {}
+) {
   const page = document.createElement('div')
   document.body.append(page)
   const app = createApp({ render: () => h(component, { ...props }) })
@@ -16,6 +22,7 @@ export async function mounted(component, props = {}, language = 'en') {
     })
   )
   app.use(createRouter({ history: createMemoryHistory(), routes: [NOWHERE] }))
+  for (const [name, stand] of Object.entries(stands)) app.component(name, stand)
   app.config.warnHandler = (warning) => {
     if (!warning.includes('Failed to resolve component: v-'))
       throw new Error(warning)

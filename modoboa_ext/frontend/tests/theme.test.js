@@ -1,11 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import {
-  changes,
-  colourFault,
-  effective,
-  LARGEST_LOGO,
-  logoFault,
-} from '../src/theme'
+import { changes } from '../src/editing'
+import { colourFault, effective, LARGEST_LOGO, logoFault } from '../src/theme'
 
 const blank = { theme_primary_color: '', theme_secondary_color: null }
 

@@ -14,7 +14,7 @@ const ask =
     asked.push({ method, url, rest })
     const reply = (await answers.shift()) ?? { data: {} }
     if (reply instanceof Error) throw reply
-    return reply
+    return { headers: {}, ...reply }
   }
 
 export default {
