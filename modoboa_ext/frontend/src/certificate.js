@@ -19,3 +19,7 @@ export const COLOURS = {
   due: 'warning',
   fine: 'success',
 }
+
+// Whether a host is served while something stands in the way of its next certificate.
+export const failsToRenew = ({ provisioning_status: status, error }) =>
+  status === 'ready' && Boolean(error) && error.step !== 'push'

@@ -44,6 +44,38 @@ describe('a failure', () => {
     expect(text).not.toContain('English')
   })
 
+  it('to renew says until when the present certificate is served', async () => {
+    const text = await told({
+      error: { step: 'order', reason: 'dns_nxdomain' },
+      failed: false,
+      servedUntil: '2026-12-24T12:00:00Z',
+    })
+    expect(text).toContain('The renewal has failed so far.')
+    expect(text).toContain('served until Dec 24, 2026.')
+    expect(text).not.toContain('Try again now')
+  })
+
+  it.each([
+    [
+      'ready',
+      { step: 'order', reason: 'dns_nxdomain' },
+      'Readyrenewal fails so far',
+    ],
+    ['ready', { ...WAITING }, 'Ready'],
+    ['ready', null, 'Ready'],
+  ])(
+    'to renew shows in the row of a host that is %s',
+    async (status, error, row) => {
+      const host = {
+        name: NAME,
+        enabled: true,
+        provisioning_status: status,
+        error,
+      }
+      expect(words(await mounted(HostStatus, { host }))).toBe(row)
+    }
+  )
+
   it('of an enabled host shows in its row what it waits for', async () => {
     const host = {
       name: NAME,
