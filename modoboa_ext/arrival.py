@@ -26,9 +26,10 @@ from modoboa_ext import hosts, people
 
 SESSIONS_IN_DATABASE = "django.contrib.sessions.backends.db"
 HOST_AND_PERSON = """
-{host}
+WITH asked_for AS ({host}), whoever AS ({who})
+SELECT id, enabled, deleted_at, domain_id FROM asked_for
 UNION ALL
-{who}
+SELECT owner, NULL, NULL, NULL FROM whoever
 UNION ALL
 SELECT NULL, NULL, NULL, domain_id FROM ({domains}) theirs
 """
@@ -123,7 +124,7 @@ def claims(id_token: str) -> Any:
 
 def read(kind: Kind, value: str | int, name: str) -> hosts.Host:
     """Ask the database about the host and the credential's owner; remember the owner's domains."""
-    rows = run(person_statement(kind), (name, value, *people.values(value, name)))
+    rows = run(person_statement(kind), (name, value, *people.roles()))
     owners = [row[0] for row in rows if row[1] is None and row[0] is not None]
     domains = frozenset(row[3] for row in rows if row[0] is None)
     for user_pk in owners:
@@ -162,8 +163,10 @@ def person_statement(kind: Kind) -> str:
     source = f"FROM {quote(kind.model._meta.db_table)} WHERE {quote(kind.column)} = %s"
     return HOST_AND_PERSON.format(
         host=hosts.statement(),
-        who=f"SELECT {kind.user_column}, NULL, NULL, NULL {source}",
-        domains=people.statement(f"(SELECT {kind.user_column} {source})"),
+        who=f"SELECT {kind.user_column} AS owner {source}",
+        domains=people.statement(
+            "(SELECT owner FROM whoever)", "(SELECT id FROM asked_for LIMIT 1)"
+        ),
     )
 
 
