@@ -109,7 +109,7 @@ def claim(database: Database, worker: str, now: datetime, limit: int) -> list[Cl
     """
     wish = _wish(worker, now)
     taken: list[Row[tuple[int, str, int]]] = []
-    turns = _turns_due(database, now)
+    turns = turns_due(database, now)
     if not turns:
         return []
     with database.writing(lasting=False) as session:
@@ -188,12 +188,7 @@ _HASTEN = (
 )
 
 
-def anything_due(database: Database, now: datetime) -> bool:
-    """Whether a claim would find something."""
-    return bool(_turns_due(database, now))
-
-
-def _turns_due(database: Database, now: datetime) -> list[int]:
+def turns_due(database: Database, now: datetime) -> list[int]:
     """Of which urgencies something is due; a read only, so that idle workers write nothing."""
     with database.reading() as session:
         met = session.execute(_TURNS_DUE, {"moment": now}).one()

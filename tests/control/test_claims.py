@@ -11,13 +11,13 @@ import pytest
 from control.claims import (
     LEASE,
     Lost,
-    anything_due,
     claim,
     free_dead,
     hasten,
     keep,
     owned,
     release,
+    turns_due,
 )
 from control.models import VirtualHost
 from control.worker import identity, is_dead
@@ -28,10 +28,10 @@ from tests.control.conftest import House, both_databases
 def test_a_claimed_host_is_nobody_elses(house: House) -> None:
     house.add()
     now = house.clock()
-    assert anything_due(house.plane.database, now)
+    assert turns_due(house.plane.database, now)
     assert [c.hostname for c in claim(house.plane.database, "one", now, 5)] == ["mail.acme.test"]
     assert claim(house.plane.database, "two", now, 5) == []
-    assert not anything_due(house.plane.database, now)
+    assert not turns_due(house.plane.database, now)
 
 
 @both_databases

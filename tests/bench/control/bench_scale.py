@@ -14,7 +14,7 @@ from sqlalchemy import insert, text
 from control import schema, sealing
 from control.adapters.redis_edge import RedisEdgeStore, connect
 from control.app import create_app
-from control.claims import anything_due, claim, release
+from control.claims import claim, release, turns_due
 from control.database import Database
 from control.models import Certificate, Record, Token, VirtualHost
 from control.plane import Plane
@@ -69,7 +69,7 @@ def on_database(database: Database, name: str) -> list[Row]:
 
 def claiming(database: Database, now: datetime) -> tuple[float, float, float]:
     """Milliseconds of a due scan and of a claim that find nothing, and of a claim with its release."""
-    idle = median(lambda: anything_due(database, now))
+    idle = median(lambda: turns_due(database, now))
     empty = median(lambda: claim(database, "bench", now, 8))
     move_due(database, now)
 
