@@ -73,14 +73,33 @@ def choose_directory(
     if second is None:
         return first
     account = session.get(Account, first)
-    certificate = host.certificate
-    fallback = renewal.use_fallback(
-        account.down_since if account else None,
-        now,
-        not_before=certificate.not_before if certificate else None,
-        not_after=certificate.not_after if certificate else None,
-    )
-    return second if fallback else first
+    down_since = account.down_since if account else None
+    return second if renewal.use_fallback(down_since, now, **_life(host)) else first
+
+
+def unless_second(
+    session: Session,
+    host: VirtualHost,
+    first: str,
+    second: str | None,
+    until: datetime,
+    now: datetime,
+) -> datetime:
+    """`until`, when the first CA may be asked again, or earlier, when the second is asked in its place."""
+    if second is None:
+        return until
+    account = session.get(Account, first)
+    if account is None or account.down_since is None:
+        return until
+    moment = renewal.fallback_at(account.down_since, now, **_life(host))
+    return min(until, moment) if moment > now else until
+
+
+def _life(host: VirtualHost) -> dict[str, datetime]:
+    """Of the certificate in use; {} where there is none."""
+    if host.certificate is None:
+        return {}
+    return {"not_before": host.certificate.not_before, "not_after": host.certificate.not_after}
 
 
 def note_answer(plane: Plane, directory_url: str, problem: AuthorityError | None) -> None:

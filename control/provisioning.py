@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from control import pauses, renewal, schedule
-from control.allowance import Exhausted, away_since
+from control.allowance import AWAY, Exhausted, away_since, unless_second
 from control.claims import Claim, Lost, owned
 from control.inspection import NotFit
 from control.issuance import issue
@@ -108,7 +108,7 @@ def _run(plane: Plane, held: Claim) -> None:
     except Exhausted as limit:
         _wait(plane, held, step, Waiting("limit_reserved", str(limit), limit.until))
     except pauses.Paused as pause:
-        _wait(plane, held, step, Waiting(pause.reason, str(pause), pause.until))
+        _wait(plane, held, step, Waiting(pause.reason, str(pause), pause.until), at_ca=True)
     except PortError as problem:
         _failed(plane, held, step, problem)
 
@@ -212,13 +212,18 @@ def _succeed(plane: Plane, held: Claim, change: int) -> bool:
         return True
 
 
-def _wait(plane: Plane, held: Claim, step: str, wait: Waiting) -> None:
-    """Record what comes first, and let go; at once due again where it was switched on meanwhile."""
+def _wait(plane: Plane, held: Claim, step: str, wait: Waiting, *, at_ca: bool = False) -> None:
+    """Record what comes first, and let go; at once due again where it was switched on meanwhile.
+
+    What is waited for `at_ca` is waited for no longer than until another CA may be asked.
+    """
     now = plane.clock()
     with owned(plane.database, held) as (session, host):
         until = wait.until
         if until is None and load(session, plane.settings).acme_enabled:
             until = now
+        if at_ca and until is not None:
+            until = _unless_second(plane, session, host, until, now)
         if host.status != "ready" and host.error_reason != wait.reason:
             record(
                 session, "waiting", now, actor="worker", hostname=host.hostname,
@@ -240,6 +245,8 @@ def _failed(plane: Plane, held: Claim, step: str, problem: PortError) -> None:
             if renewal.has_moved(host.moved_since, now):
                 reason = "dns_moved"
         following = _next_attempt(session, host, reason, problem, now)
+        if reason in AWAY:
+            following = _unless_second(plane, session, host, following, now)
         kind = "renewal_failed" if host.status == "ready" else "failed"
         host.fail(step, reason, problem.detail, now, following, record_to_set)
         host.release()
@@ -253,6 +260,18 @@ def _failed(plane: Plane, held: Claim, step: str, problem: PortError) -> None:
     if never_published:
         with suppress(StoreUnavailable, PublishRefused):
             publish(plane, held.host_id)
+
+
+def _unless_second(
+    plane: Plane, session: Session, host: VirtualHost, until: datetime, now: datetime
+) -> datetime:
+    """`until`, unless the second CA is to be asked before; those whom the first keeps waiting part by some seconds."""
+    first, second = (
+        load(session, plane.settings).acme_directory_url,
+        plane.settings.acme_fallback_directory_url,
+    )
+    moment = unless_second(session, host, first, second, until, now)
+    return min(until, moment + pauses.SPREAD * renewal.fraction("second", host.hostname))
 
 
 def _said(problem: PortError) -> dict[str, object]:

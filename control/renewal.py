@@ -208,14 +208,25 @@ def use_fallback(
     not_before: datetime | None = None,
     not_after: datetime | None = None,
 ) -> bool:
-    """Whether a new order goes to the second CA, since the first has been down for too long.
+    """Whether a new order goes to the second CA, since the first has been down for too long."""
+    if down_since is None:
+        return False
+    return fallback_at(down_since, now, not_before=not_before, not_after=not_after) <= now
+
+
+def fallback_at(
+    down_since: datetime,
+    now: datetime,
+    *,
+    not_before: datetime | None = None,
+    not_after: datetime | None = None,
+) -> datetime:
+    """From when on, `now` or later, a new order goes to the second CA if the first stays down.
 
     A new host waits 15 minutes for the first CA; a renewal 24 hours, or until a sixth of its life is
     left. For a minute of each hour the first is asked again: nobody else would notice that it is back.
     """
-    if down_since is None or (now - down_since) % timedelta(hours=1) < timedelta(minutes=1):
-        return False
-    down = now - down_since
-    if not_before is None or not_after is None or ends_soon(now, not_before, not_after):
-        return down >= timedelta(minutes=15)
-    return down >= timedelta(hours=24)
+    urgent = not_before is None or not_after is None or ends_soon(now, not_before, not_after)
+    moment = max(now, down_since + (timedelta(minutes=15) if urgent else timedelta(hours=24)))
+    into_the_hour = (moment - down_since) % timedelta(hours=1)
+    return moment + max(timedelta(minutes=1) - into_the_hour, timedelta(0))

@@ -70,6 +70,31 @@ def test_a_new_host_goes_to_the_second_ca_after_a_quarter_of_an_hour(
     assert host.certificate.directory_url == SECOND
 
 
+def test_a_new_host_does_not_wait_for_as_long_as_the_first_ca_asks_when_there_is_a_second(
+    house: House, second: FakeAuthority
+) -> None:
+    busy = AuthorityError("ca_unavailable", "busy", not_before=house.clock() + timedelta(hours=3))
+    house.authority.refuse("new_order", busy, times=10_000)
+    house.add()
+    house.work()
+    house.add("pop.acme.test")
+    pass_minutes(house, 13)
+    assert (house.authority.count("new_order"), second.count("new_order")) == (1, 0)
+    pass_minutes(house, 4)
+    assert {house.host(name).status for name in (NAME, "pop.acme.test")} == {"ready"}
+    assert (house.authority.count("new_order"), second.count("new_order")) == (1, 2)
+
+
+def test_what_the_second_ca_asks_for_is_obeyed(house: House, second: FakeAuthority) -> None:
+    go_away(house.authority)
+    until = house.clock() + timedelta(hours=3)
+    busy = AuthorityError("ca_unavailable", "busy", not_before=until)
+    second.refuse("new_order", busy, times=10_000)
+    house.add()
+    pass_minutes(house, 120)
+    assert second.count("new_order") == 1
+
+
 def test_an_order_made_at_the_first_ca_is_not_continued_at_the_second(
     house: House, second: FakeAuthority
 ) -> None:
