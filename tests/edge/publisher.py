@@ -248,6 +248,7 @@ class Publisher:
         hsts: str = "",
         generation: int = 1,
         with_certificate: bool = True,
+        kid: str = "k1",
     ) -> int:
         """Publish one host, with a certificate of its own unless told otherwise; its revision."""
         if with_certificate:
@@ -265,7 +266,7 @@ class Publisher:
         }
         fields = ""
         if leaf:
-            sealed = self.keyring.seal(leaf, hostname=hostname)
+            sealed = self.keyring.seal(leaf, kid, hostname=hostname)
             fields = json.dumps(self.certificate_fields(leaf, sealed))
         return int(self.redis.eval(PUBLISH, 0, hostname, json.dumps(host), fields))
 

@@ -1,0 +1,47 @@
+"""One worker follows Redis, by a lease: who hangs is followed by another, and does not move on what that one has."""
+
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from deploy.edge import health
+from deploy.process import free_port
+from tests.edge.conftest import A, B
+from tests.edge.visitor import eventually
+
+
+def syncer(edge):
+    """The worker that follows Redis; None while nobody does."""
+    return health(edge.status_port).get("syncer")
+
+
+def once_read(pipe: Path) -> BinaryIO:
+    """A named pipe's other end, as soon as somebody reads from it, who then waits for what is written."""
+    return eventually(lambda: os.fdopen(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK), "wb"))
+
+
+@pytest.mark.parametrize("hostname", [A, B], ids=["read along with the feed", "read behind it"])
+def test_who_lost_the_lease_over_a_publish_sets_no_revision_back(edges, hostname):
+    nowhere = f"redis://127.0.0.1:{free_port()}/0"  # (1) a heartbeat would read the keyring first
+    edge = edges.make(heartbeat_redis_url=nowhere)
+    publisher, ring = edge.publisher, edge.publisher.keyring
+    edge.settle(publisher.publish(B))
+    edge.settle(publisher.publish(A))  # (2) who was published last is read along from now on
+    first = syncer(edge)
+    ring.add("k2")
+    file = ring.path.rename(ring.path.with_name("file"))
+    os.mkfifo(ring.path)
+    publisher.publish(hostname, kid="k2")
+    with once_read(ring.path) as keys:  # (3) it hangs between look at feed and look at lease
+        file.rename(ring.path)
+        eventually(lambda: syncer(edge) not in (first, None), seconds=20)
+        revision = publisher.publish("later.acme.test")
+        edge.settle(revision)
+        with edge.alone(first):
+            keys.write(ring.path.read_bytes())
+            keys.close()
+            report = eventually(lambda: health(edge.status_port))
+    assert (report["worker"], report["applied"]) == (first, revision)
+    eventually(lambda: "another worker follows Redis by now" in edge.log())
