@@ -131,10 +131,15 @@ class Leaf:
         return self.certificate.public_bytes(serialization.Encoding.DER)
 
     @property
+    def pem(self) -> str:
+        """The leaf's PEM."""
+        return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+    @property
     def chain(self) -> str:
         """PEM, leaf first."""
-        parts = [self.certificate, *self.above]
-        return "".join(c.public_bytes(serialization.Encoding.PEM).decode() for c in parts)
+        above = (c.public_bytes(serialization.Encoding.PEM).decode() for c in self.above)
+        return self.pem + "".join(above)
 
     @property
     def key_der(self) -> bytes:

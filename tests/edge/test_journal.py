@@ -74,15 +74,22 @@ def test_a_change_that_the_cap_left_out_is_said_later(edges):
 
 
 def test_two_edges_of_one_name_notice_it_and_a_restarted_one_is_no_twin(edges):
-    first = edges.make()
+    first, told = edges.make(), "another edge has it too"
     first.settle(first.publisher.publish(A))
     first.stop()
     first.start()
     first.settle(first.publisher.publish(A))
     eventually(lambda: first.redis.hget(f"vh:edge:{first.env['EDGE_ID']}", "rev") == "2")
+    first.redis.client_kill_filter(_type="pubsub")
+    eventually(lambda: "redis: closed" in first.log())  # (1) what came before is in the log, too
+    assert told not in first.log()
     assert first.metric("edge_id_shared") == 0
     where = {"id": first.env["EDGE_ID"], "heartbeat_redis_url": first.env["EDGE_REDIS_URL"]}
     second = edges.make(**where)
     eventually(lambda: first.metric("edge_id_shared") == 1, seconds=15)
     eventually(lambda: second.metric("edge_id_shared") == 1, seconds=15)
-    eventually(lambda: "another edge has it too" in first.log())
+    eventually(lambda: told in first.log())
+    second.stop()
+    for _ in range(2):
+        first.settle(first.publisher.publish(A))
+    eventually(lambda: first.metric("edge_id_shared") == 0, seconds=15)

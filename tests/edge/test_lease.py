@@ -1,6 +1,7 @@
 """One worker follows Redis, by a lease: who hangs is followed by another, and does not move on what that one has."""
 
 import os
+import signal
 from pathlib import Path
 from typing import BinaryIO
 
@@ -45,3 +46,22 @@ def test_who_lost_the_lease_over_a_publish_sets_no_revision_back(edges, hostname
             report = eventually(lambda: health(edge.status_port))
     assert (report["worker"], report["applied"]) == (first, revision)
     eventually(lambda: "another worker follows Redis by now" in edge.log())
+
+
+def test_with_long_time_outs_a_syncer_that_waits_keeps_the_lease_and_one_that_dies_does_not(edges):
+    edge = edges.make(redis_timeout="5000")
+    edge.settle(edge.publisher.publish(A))
+    first, seen = syncer(edge), set()
+
+    def has_waited():
+        seen.add(syncer(edge))
+        return edge.metric("edge_redis_errors_total") >= 2
+
+    edge.redis_process.signal(signal.SIGSTOP)
+    eventually(has_waited, seconds=60)
+    edge.redis_process.signal(signal.SIGCONT)
+    edge.settle(edge.publisher.publish(B))
+    assert seen | {syncer(edge)} == {first}
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: syncer(edge) not in (first, None))
+    edge.settle(edge.publisher.publish(A))

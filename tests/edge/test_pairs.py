@@ -7,7 +7,7 @@ from OpenSSL import SSL
 
 from tests.bench.client import run
 from tests.bench.edge.contenders import private
-from tests.edge.conftest import A
+from tests.edge.conftest import A, B
 from tests.edge.visitor import eventually
 
 AES_128, AES_256 = "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"
@@ -67,19 +67,20 @@ def test_pairs_that_are_used_often_stay_each_its_own_hosts(edges, version):
     assert edge.exits() == 0
 
 
-def test_a_client_that_has_to_say_hello_twice_is_served(edge):
-    argv = ["openssl", "s_client", "-connect", f"127.0.0.1:{edge.https}", "-servername", A]
-    before, times = edge.metric(SERVED), 6
-    for _ in range(times):
+def test_a_client_that_has_to_say_hello_twice_gets_its_own_hosts_certificate(edge):
+    argv = ["openssl", "s_client", "-connect", f"127.0.0.1:{edge.https}", "-tls1_3", "-msg"]
+    before, hosts = edge.metric(SERVED), [A, B] * 6  # (1) a worker's third of a host is lent
+    for hostname in hosts:
         done = subprocess.run(
-            [*argv, "-tls1_3", "-groups", "P-521:X25519", "-msg"],
+            [*argv, "-groups", "P-521:X25519", "-servername", hostname],
             input="",
             capture_output=True,
             text=True,
         )
         assert done.stdout.count("ClientHello") == 2
         assert "Cipher is TLS_AES" in done.stdout
-    eventually(lambda: edge.metric(SERVED) == before + times)
+        assert edge.publisher.leaves[hostname].pem in done.stdout
+    eventually(lambda: edge.metric(SERVED) == before + len(hosts))
 
 
 def test_aes_128_is_chosen_but_a_client_that_puts_chacha20_first_gets_it(edge):

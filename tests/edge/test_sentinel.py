@@ -10,6 +10,7 @@ from deploy import services
 from deploy.process import Process, free_port
 from tests.edge import outages
 from tests.edge.conftest import A
+from tests.edge.doors import not_accepted
 from tests.edge.publisher import Publisher
 from tests.edge.sentinel import Watched
 from tests.edge.visitor import eventually
@@ -84,8 +85,8 @@ def started():
         yield start
 
 
-def follows(edges, url, client, **settings):
-    """Whether an edge that is given this URL serves what `client` publishes, and sends its heartbeat there."""
+def follower(edges, url, client, **settings):
+    """An edge that is given this URL, has applied what was published to `client`, and beats there; the publisher."""
     edge = edges.make(start=False, begin=False, redis_url=url, **settings)
     publisher = Publisher(client, edge.publisher.keyring, edge.publisher.authority)
     publisher.begin()
@@ -93,33 +94,68 @@ def follows(edges, url, client, **settings):
     edge.start()
     edge.settle(revision)
     eventually(lambda: client.hget(f"vh:edge:{edge.env['EDGE_ID']}", "rev") == str(revision))
+    return edge, publisher
+
+
+def follows(edges, url, client, **settings):
+    """Whether an edge that is given this URL serves what `client` publishes."""
+    edge, publisher = follower(edges, url, client, **settings)
     return edge.serves(A) == publisher.leaves[A].sha256
 
 
 @pytest.mark.parametrize("way", ["direct", "sentinel"])
 def test_redis_at_an_ipv6_address(edges, started, tmp_path, way):
-    port, sentinel = free_port(), free_port()
+    port, knowing = free_port(), free_port()
     process = services.redis_server(tmp_path / "redis", port)
     process.argv = [*process.argv, "--bind", "127.0.0.1", "::1"]
     started(process)
     urls = {
         "direct": f"redis://[::1]:{port}/0",
-        "sentinel": f"redis+sentinel://[::1]:{sentinel}/edge",
+        "sentinel": f"redis+sentinel://[::1]:{knowing}/edge",
     }
     if way == "sentinel":
-        file = tmp_path / "sentinel.conf"
-        file.write_text(f"port {sentinel}\nbind ::1\nsentinel monitor edge ::1 {port} 1\n")
-        argv = ["redis-sentinel", str(file)]
-        ready = lambda: listening6(sentinel)  # noqa: E731
-        started(Process("sentinel", argv, tmp_path / "sentinel.log", ready))
+        watching = f"sentinel monitor edge ::1 {port} 1"
+        started(sentinel(tmp_path / "sentinel", knowing, watching, address="::1"))
     assert follows(edges, urls[way], redis.Redis(port=port, decode_responses=True))
 
 
-def listening6(port):
-    """Whether something accepts connections on `port` of ::1."""
-    with contextlib.suppress(OSError), socket.create_connection(("::1", port), timeout=1):
+def sentinel(directory, port, watching="", address="127.0.0.1"):
+    """A sentinel that knows what `watching` says; no service at all without."""
+    directory.mkdir()
+    file = directory / "sentinel.conf"
+    file.write_text(f"port {port}\nbind {address}\n{watching}\n")
+    argv = ["redis-sentinel", str(file)]
+    return Process("sentinel", argv, directory / "log", lambda: accepts(address, port))
+
+
+def accepts(address, port):
+    """Whether something accepts connections on `port` of an address."""
+    with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=1):
         return True
     return False
+
+
+def test_of_several_sentinels_the_one_that_knows_is_asked_first_from_then_on(
+    edges, started, tmp_path
+):
+    port, ignorant, knowing = free_port(), free_port(), free_port()
+    started(services.redis_server(tmp_path / "redis", port))
+    started(sentinel(tmp_path / "ignorant", ignorant))
+    started(sentinel(tmp_path / "knowing", knowing, f"sentinel monitor edge 127.0.0.1 {port} 1"))
+    client = redis.Redis(port=port, decode_responses=True)
+    silent = free_port()
+    with socket.create_server(("127.0.0.1", silent)):
+        hosts = ",".join(f"127.0.0.1:{one}" for one in (silent, ignorant, knowing))
+        url = f"redis+sentinel://{hosts}/edge"
+        edge, publisher = follower(edges, url, client, workers="1", redis_timeout="4000")
+        eventually(lambda: edge.metric("edge_syncs_total") > 0)
+        assert edge.metric("edge_redis_errors_total") == 0  # (1) time was left for the others
+        assert not_accepted(silent) == 2, "by the syncer and for the heartbeat"
+        for _ in range(3):
+            for kind in ("normal", "pubsub"):
+                client.client_kill_filter(_type=kind, skipme=True)
+            edge.settle(publisher.publish(A))
+        assert not_accepted(silent) == 2
 
 
 @pytest.fixture
