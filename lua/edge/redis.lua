@@ -110,7 +110,9 @@ local function locate(target, deadline)
     if where then
       return where
     end
-    table.insert(target.sentinels, table.remove(target.sentinels, 1))
+    if target.sentinels[1] == sentinel then -- (1) else who asked at the same time has put it behind
+      table.insert(target.sentinels, table.remove(target.sentinels, 1))
+    end
     last = err
   end
   return nil, "sentinels: " .. tostring(last)

@@ -1,7 +1,9 @@
 """An edge that finds its Redis by Sentinel goes on after a failover; users and passwords; unix sockets, IPv6, TLS."""
 
 import contextlib
+import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
@@ -156,6 +158,37 @@ def test_of_several_sentinels_the_one_that_knows_is_asked_first_from_then_on(
                 client.client_kill_filter(_type=kind, skipme=True)
             edge.settle(publisher.publish(A))
         assert not_accepted(silent) == 2
+
+
+def test_many_who_find_a_sentinel_silent_at_once_ask_it_once_each(edges, started, tmp_path):
+    port, first, second = free_port(), free_port(), free_port()
+    started(services.redis_server(tmp_path / "redis", port))
+    watching, processes = f"sentinel monitor edge 127.0.0.1 {port} 1", {}
+    for where in (first, second):
+        processes[where] = started(sentinel(tmp_path / f"at-{where}", where, watching))
+    edge = edges.make(
+        start=False,
+        begin=False,
+        workers="1",
+        redis_timeout="5000",
+        redis_url=f"redis+sentinel://127.0.0.1:{first},127.0.0.1:{second}/edge",
+        heartbeat_redis_url=f"redis://127.0.0.1:{port}/0",
+    )
+    client = redis.Redis(port=port, decode_responses=True)
+    publisher = Publisher(client, edge.publisher.keyring, edge.publisher.authority)
+    publisher.begin()
+    leaf, names = publisher.authority.leaf("*.cold.test"), [f"n{n}.cold.test" for n in range(70)]
+    revisions = [publisher.publish(name, leaf=leaf) for name in names]  # (1) too many to be held
+    edge.start()
+    edge.settle(max(revisions))
+    processes[first].signal(signal.SIGSTOP)
+    visitors = names[:12]
+    with ThreadPoolExecutor(len(visitors)) as pool:
+        list(pool.map(edge.refuses, visitors))
+    assert not_accepted(first) <= len(visitors)
+    processes[first].signal(signal.SIGCONT)
+    for name in visitors:
+        assert eventually(lambda name=name: edge.serves(name)) == leaf.sha256
 
 
 @pytest.fixture
