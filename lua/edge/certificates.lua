@@ -103,9 +103,24 @@ function _M.record(entry)
   return entry.last_record, nil, word
 end
 
+--- Whether there is no parsing what is held of a host: one of its intermediates is gone from shared memory.
+local function lacks_intermediate(entry, host)
+  return not same(entry.last_pair, host) and not stack_of(host)
+end
+
+--- The host and where it was found; nil and why. What is of no use to anybody is forgotten and read from Redis, once.
+local function find_whole(entry)
+  local _, host, source = _M.record(entry)
+  if source == "memory" and lacks_intermediate(entry, host) then
+    held.drop(entry.name)
+    _, host, source = _M.record(entry)
+  end
+  return host, source
+end
+
 --- Fill the entry's pair from shared memory or Redis; the last good one when that fails; nil and why.
 function _M.pair(entry)
-  local _, host, source = _M.record(entry)
+  local host, source = find_whole(entry)
   local pair, err
   if host and same(entry.last_pair, host) then
     pair = entry.last_pair

@@ -1,22 +1,8 @@
 """What the edge writes down: each change of state once, both ways, and its own mistakes."""
 
-import shutil
-from pathlib import Path
-
 from tests.edge.conftest import A, B
+from tests.edge.spoilt import spoilt
 from tests.edge.visitor import eventually
-
-LUA = Path(__file__).resolve().parents[2] / "lua"
-
-
-def spoilt(folder: Path, module: str, before: str, after: str) -> str:
-    """A copy of lua/ in which one line stumbles."""
-    shutil.copytree(LUA, folder / "lua")
-    file = folder / "lua" / "edge" / f"{module}.lua"
-    text = file.read_text()
-    assert before in text
-    file.write_text(text.replace(before, after, 1))
-    return str(folder / "lua")
 
 
 def test_a_mistake_in_a_handshake_is_counted_and_in_the_log(edges, tmp_path):

@@ -10,6 +10,7 @@ from OpenSSL import SSL
 
 from tests.bench.client import run
 from tests.edge.conftest import A, B
+from tests.edge.spoilt import spoilt
 from tests.edge.visitor import eventually, plain
 
 COLD = "cold.acme.test"
@@ -144,3 +145,39 @@ def test_the_host_that_was_published_last_is_read_in_the_same_round_trip_as_the_
     assert "get vh:rev" in asked[B]
     assert edge.serves(A) == edge.publisher.leaves[A].sha256
     assert edge.serves(B) == edge.publisher.leaves[B].sha256
+
+
+FORGET_INTERMEDIATES = """  for _, key in ipairs(ngx.shared.edge_held:get_keys(0)) do
+    if key:find("^i|") then
+      ngx.shared.edge_held:delete(key)
+    end
+  end
+"""
+
+
+def forget_intermediates(edge):
+    """Leave what is held of every host without them, and no worker that has them parsed."""
+    workers = set(edge.workers())
+    edge.reload()
+    eventually(lambda: edge.workers() and not workers & set(edge.workers()))
+    assert edge.status(f"/hosts/{A}?seconds=0", "POST").status == 200
+
+
+def test_a_host_whose_intermediate_is_gone_from_memory_is_read_again_once(edges, tmp_path):
+    line = "local function watch(name)\n"
+    edge = edges.make(lua=spoilt(tmp_path, "status", line, line + FORGET_INTERMEDIATES))
+    edge.publisher.publish(B)
+    edge.settle(edge.publisher.publish(A))
+    forget_intermediates(edge)
+    edge.redis_process.signal(signal.SIGSTOP)
+    assert edge.refuses(A)
+    edge.redis_process.signal(signal.SIGCONT)
+    eventually(lambda: edge.serves(A) == edge.publisher.leaves[A].sha256)
+    forget_intermediates(edge)
+    before = calls(edge)["hmget"]
+    for hostname in (A, B):
+        for pid in edge.workers():
+            with edge.alone(pid), edge.visit(hostname) as visit:
+                assert visit.sha256 == edge.publisher.leaves[hostname].sha256
+                assert len(visit.connection.get_peer_cert_chain()) == 2
+    assert calls(edge)["hmget"] - before == 2, "A's record and certificate, once"
