@@ -47,8 +47,9 @@ local function list(name, before, word, adopting)
 end
 
 local function apply_full(name, answers_host, answers_certificate, adopting, most)
-  local good, before = held.get(name), index.get(name)
+  local good = held.get(name)
   local host, word, why = published.judge(name, answers_host, answers_certificate, good)
+  local before = index.get(name) -- (1) who hangs over the keyring may be followed by another worker meanwhile
   if not host or host.asof > most then
     published.release(host)
     return refusals.note(name, host and ABOVE or word)

@@ -1,5 +1,6 @@
 """One worker follows Redis, by a lease: who hangs is followed by another, and does not move on what that one has."""
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -23,8 +24,9 @@ def once_read(pipe: Path) -> BinaryIO:
     return eventually(lambda: os.fdopen(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK), "wb"))
 
 
+@pytest.mark.parametrize("later", ["later.acme.test", None], ids=["another host", "the same host"])
 @pytest.mark.parametrize("hostname", [A, B], ids=["read along with the feed", "read behind it"])
-def test_who_lost_the_lease_over_a_publish_sets_no_revision_back(edges, hostname):
+def test_who_lost_the_lease_over_a_publish_sets_nothing_back(edges, hostname, later):
     nowhere = f"redis://127.0.0.1:{free_port()}/0"  # (1) a heartbeat would read the keyring first
     edge = edges.make(heartbeat_redis_url=nowhere)
     publisher, ring = edge.publisher, edge.publisher.keyring
@@ -38,7 +40,8 @@ def test_who_lost_the_lease_over_a_publish_sets_no_revision_back(edges, hostname
     with once_read(ring.path) as keys:  # (3) it hangs between look at feed and look at lease
         file.rename(ring.path)
         eventually(lambda: syncer(edge) not in (first, None), seconds=20)
-        revision = publisher.publish("later.acme.test")
+        newest = publisher.authority.leaf(later or hostname)
+        revision = publisher.publish(newest.hostname, leaf=newest)
         edge.settle(revision)
         with edge.alone(first):
             keys.write(ring.path.read_bytes())
@@ -46,6 +49,8 @@ def test_who_lost_the_lease_over_a_publish_sets_no_revision_back(edges, hostname
             report = eventually(lambda: health(edge.status_port))
     assert (report["worker"], report["applied"]) == (first, revision)
     eventually(lambda: "another worker follows Redis by now" in edge.log())
+    assert {edge.serves(newest.hostname) for _ in range(4)} == {newest.sha256}
+    assert json.loads(edge.status(f"/hosts/{newest.hostname}").body)["rev"] == revision
 
 
 def test_with_long_time_outs_a_syncer_that_waits_keeps_the_lease_and_one_that_dies_does_not(edges):
