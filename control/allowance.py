@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -20,12 +20,16 @@ AWAY = frozenset(
 )
 
 
-class Exhausted(Exception):
-    """A published limit leaves no room before `until`."""
+LONGEST_TURN = timedelta(hours=1)
+"""Who waits for a limit asks again at least so often: it may have been raised, or others have gone."""
 
-    def __init__(self, until: datetime) -> None:
+
+class Exhausted(Exception):
+    """A published limit, `charge`'s, leaves no room before `until` for those who may have `share` of it."""
+
+    def __init__(self, until: datetime, charge: limits.Charge, share: float) -> None:
         super().__init__(f"the CA's limits leave no room before {until:%Y-%m-%d %H:%M:%S} UTC")
-        self.until = until
+        self.until, self.charge, self.share = until, charge, share
 
 
 def table(runtime: RuntimeSettings) -> limits.Table:
@@ -45,15 +49,34 @@ def spend_order(
     kind = _kind(host, now)
     charges = limits.order_charges(directory_url, account_uri, host.hostname, kind, known)
     failures = limits.failure_charges(directory_url, account_uri, host.hostname, known)
-    levels = _levels(session, [*charges, *failures])
+    every = [*charges, *failures]
+    levels = _levels(session, [charge.key for charge in every])
     urgent = host.certificate is None or ends_soon(
         now, host.certificate.not_before, host.certificate.not_after
     )
     share = limits.SHARE if urgent else limits.BULK_SHARE
-    until = limits.earliest([*charges, *failures], levels, now, share=share)
-    if until > now:
-        raise Exhausted(until)
+    until, fullest = limits.bottleneck(every, levels, now, share=share)
+    if fullest is not None:
+        raise Exhausted(until, fullest, share)
     _store(session, limits.spend(charges, levels, now))
+
+
+def turn(limit: Exhausted, session: Session, _: VirtualHost) -> datetime:
+    """When one of those who wait for the same limit is to ask again: one after the other as it leaves room.
+
+    More than there is room for within LONGEST_TURN begin at the front again. Thousands would otherwise
+    ask at the same moment, each time, for the one order that there is room for.
+    """
+    if limit.charge.limit.per == "hostname":
+        return limit.until
+    queue = f"turn {limit.share}|{limit.charge.key}"
+    step = limits.step(limit.charge.limit)
+    last = _levels(session, [queue]).get(queue, limit.until - step)
+    end = limit.until + max(step, LONGEST_TURN)
+    following = last + step
+    mine = following if limit.until <= following < end else limit.until
+    _store(session, {queue: mine})
+    return mine
 
 
 def spend_failure(
@@ -63,7 +86,8 @@ def spend_failure(
     charges = limits.failure_charges(directory_url, account_uri, hostname, known)
     if charges:
         with plane.database.writing() as session:
-            _store(session, limits.spend(charges, _levels(session, charges), plane.clock()))
+            levels = _levels(session, [charge.key for charge in charges])
+            _store(session, limits.spend(charges, levels, plane.clock()))
 
 
 def choose_directory(
@@ -136,8 +160,7 @@ def _kind(host: VirtualHost, now: datetime) -> str:
     return limits.REPLACEMENT if inside else limits.SAME_SET
 
 
-def _levels(session: Session, charges: Iterable[limits.Charge]) -> dict[str, datetime]:
-    keys = [charge.key for charge in charges]
+def _levels(session: Session, keys: Sequence[str]) -> dict[str, datetime]:
     if not keys:
         return {}
     rows = session.scalars(select(LimitLevel).where(LimitLevel.key.in_(keys)).with_for_update())

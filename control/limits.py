@@ -175,12 +175,23 @@ def earliest(
     share: float = SHARE,
 ) -> datetime:
     """The first moment, `now` or later, at which every bucket has room for one more."""
-    moments = [
-        levels[charge.key] + _step(charge.limit) - _depth(charge.limit, share)
-        for charge in charges
-        if charge.key in levels
-    ]
-    return max([now, *moments])
+    return bottleneck(charges, levels, now, share=share)[0]
+
+
+def bottleneck(
+    charges: Iterable[Charge],
+    levels: Mapping[str, datetime],
+    now: datetime,
+    *,
+    share: float = SHARE,
+) -> tuple[datetime, Charge | None]:
+    """The same with the bucket that has room last; None where all have room now."""
+    moment, fullest = now, None
+    for charge in charges:
+        if charge.key in levels:
+            room = levels[charge.key] + step(charge.limit) - _depth(charge.limit, share)
+            moment, fullest = (room, charge) if room > moment else (moment, fullest)
+    return moment, fullest
 
 
 def spend(
@@ -188,12 +199,11 @@ def spend(
 ) -> dict[str, datetime]:
     """The new levels, to be stored in the same transaction that decided to go ahead."""
     return {
-        charge.key: max(levels.get(charge.key, now), now) + _step(charge.limit)
-        for charge in charges
+        charge.key: max(levels.get(charge.key, now), now) + step(charge.limit) for charge in charges
     }
 
 
-def _step(limit: Limit) -> timedelta:
+def step(limit: Limit) -> timedelta:
     """How long one deed takes to be forgotten."""
     return limit.period / (limit.amount * SHARE)
 
@@ -204,4 +214,4 @@ def _depth(limit: Limit, share: float) -> timedelta:
     A smaller share leaves room for others, so it means nothing where there are no others.
     """
     share = SHARE if limit.per == "hostname" else share
-    return _step(limit) * max(int(limit.amount * share), 1)
+    return step(limit) * max(int(limit.amount * share), 1)

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from sqlalchemy.orm import Session
 
 from control import pauses, renewal, schedule
-from control.allowance import AWAY, Exhausted, away_since, unless_second
+from control.allowance import AWAY, Exhausted, away_since, turn, unless_second
 from control.claims import Claim, Lost, owned
 from control.inspection import NotFit
 from control.issuance import issue
@@ -41,6 +42,9 @@ LATER = timedelta(seconds=15)
 DAILY = timedelta(days=1)
 ROUNDS = 5
 """How often a host that changes while it is being served is published again in one run."""
+
+
+Due = Callable[[Session, VirtualHost], datetime]
 
 
 class Waiting(Exception):
@@ -106,9 +110,11 @@ def _run(plane: Plane, held: Claim) -> None:
         until = plane.clock() + _patience(run)
         _wait(plane, held, step, Waiting(problem.reason, problem.detail, until))
     except Exhausted as limit:
-        _wait(plane, held, step, Waiting("limit_reserved", str(limit), limit.until))
+        reserved = Waiting("limit_reserved", str(limit), limit.until)
+        _wait(plane, held, step, reserved, partial(turn, limit))
     except pauses.Paused as pause:
-        _wait(plane, held, step, Waiting(pause.reason, str(pause), pause.until), at_ca=True)
+        asked = Waiting(pause.reason, str(pause), pause.until)
+        _wait(plane, held, step, asked, partial(_unless_second, plane, pause.until))
     except PortError as problem:
         _failed(plane, held, step, problem)
 
@@ -212,18 +218,16 @@ def _succeed(plane: Plane, held: Claim, change: int) -> bool:
         return True
 
 
-def _wait(plane: Plane, held: Claim, step: str, wait: Waiting, *, at_ca: bool = False) -> None:
+def _wait(plane: Plane, held: Claim, step: str, wait: Waiting, due: Due | None = None) -> None:
     """Record what comes first, and let go; at once due again where it was switched on meanwhile.
 
-    What is waited for `at_ca` is waited for no longer than until another CA may be asked.
+    `due` says in the same transaction until when, where that depends on others who wait.
     """
     now = plane.clock()
     with owned(plane.database, held) as (session, host):
-        until = wait.until
+        until = due(session, host) if due else wait.until
         if until is None and load(session, plane.settings).acme_enabled:
             until = now
-        if at_ca and until is not None:
-            until = _unless_second(plane, session, host, until, now)
         if host.status != "ready" and host.error_reason != wait.reason:
             record(
                 session, "waiting", now, actor="worker", hostname=host.hostname,
@@ -246,7 +250,7 @@ def _failed(plane: Plane, held: Claim, step: str, problem: PortError) -> None:
                 reason = "dns_moved"
         following = _next_attempt(session, host, reason, problem, now)
         if reason in AWAY:
-            following = _unless_second(plane, session, host, following, now)
+            following = _unless_second(plane, following, session, host)
         kind = "renewal_failed" if host.status == "ready" else "failed"
         host.fail(step, reason, problem.detail, now, following, record_to_set)
         host.release()
@@ -262,15 +266,11 @@ def _failed(plane: Plane, held: Claim, step: str, problem: PortError) -> None:
             publish(plane, held.host_id)
 
 
-def _unless_second(
-    plane: Plane, session: Session, host: VirtualHost, until: datetime, now: datetime
-) -> datetime:
+def _unless_second(plane: Plane, until: datetime, session: Session, host: VirtualHost) -> datetime:
     """`until`, unless the second CA is to be asked before; those whom the first keeps waiting part by some seconds."""
-    first, second = (
-        load(session, plane.settings).acme_directory_url,
-        plane.settings.acme_fallback_directory_url,
-    )
-    moment = unless_second(session, host, first, second, until, now)
+    first = load(session, plane.settings).acme_directory_url
+    second = plane.settings.acme_fallback_directory_url
+    moment = unless_second(session, host, first, second, until, plane.clock())
     return min(until, moment + pauses.SPREAD * renewal.fraction("second", host.hostname))
 
 

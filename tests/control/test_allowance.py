@@ -48,6 +48,42 @@ def test_the_41st_new_name_of_a_registered_domain_waits_for_its_turn(limited: Ho
     assert limited.host(waiting[0].hostname).status == "ready"
 
 
+@both_databases
+def test_who_waits_for_one_limit_asks_in_turn_and_once(house: House) -> None:
+    configuration.configure(house.plane, {"acme_limits": "new_orders=50/1h"}, TEST)
+    names = [f"mail.t{number}.test" for number in range(50)]
+    for name in names:
+        house.add(name)
+    assert len(house.work(rounds=20)) == 50
+    waiting = [host for host in map(house.host, names) if host.status != "ready"]
+    turns = sorted(host.next_attempt_at or house.clock() for host in waiting)
+    step = timedelta(hours=1) / 40
+    assert turns == [house.clock() + number * step for number in range(1, 11)]
+
+    for moment in turns:
+        house.clock.moment = moment
+        assert len(house.work()) == 1
+    assert {house.host(name).status for name in names} == {"ready"}
+
+
+def test_of_many_who_wait_for_one_limit_nobody_sleeps_for_more_than_an_hour(house: House) -> None:
+    configuration.configure(house.plane, {"acme_limits": "new_orders=5/1h"}, TEST)
+    names = [f"mail.t{number}.test" for number in range(20)]
+    for name in names:
+        house.add(name)
+    house.work(rounds=20)
+    for _ in range(4):
+        waiting = [host for host in map(house.host, names) if host.status != "ready"]
+        turns = [(host.next_attempt_at or house.clock()) - house.clock() for host in waiting]
+        assert max(turns) <= timedelta(minutes=75), (
+            "one quarter until there is room, one hour of turns"
+        )
+        house.clock.forward(hours=1)
+        asked = house.work(rounds=20)
+        assert all(asked.count(host.hostname) <= 1 for host in waiting)
+    assert house.authority.count("new_order") == 4 + 16
+
+
 def test_a_name_that_keeps_failing_is_held_back_whatever_the_operator_asks(limited: House) -> None:
     limited.add()
     problem = Problem("unauthorized", "404")
