@@ -12,6 +12,9 @@ from control.plane import Plane
 from control.ports import EdgeHost
 from control.publishing import Published, applied, known_epoch, last_revision
 
+BATCH = 500
+"""How many are named in one statement: PostgreSQL takes no more than 65,535 at a time."""
+
 
 def purge(plane: Plane) -> int:
     """Forget tombstones that every live edge has applied; their rows, with the generations, stay for now.
@@ -30,10 +33,11 @@ def purge(plane: Plane) -> int:
         ).all()
         epoch = known_epoch(session)
     past = _past(plane, {row.hostname: row.revision for row in rows}, epoch)
-    if past:
-        gone = [row for row in rows if row.hostname in past]
-        _forget(plane, past, [row.id for row in gone])
-        for row in gone:
+    gone = [row for row in rows if row.hostname in past]
+    for start in range(0, len(gone), BATCH):
+        some = gone[start : start + BATCH]
+        _forget(plane, {row.hostname: row.revision for row in some}, [row.id for row in some])
+        for row in some:
             for token in row.tokens:
                 plane.store.drop_challenge(row.hostname, token)
     return len(past)
