@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
@@ -15,7 +16,7 @@ from control import tombstones
 from control.database import after_collision
 from control.models import VirtualHost, edge_state
 from control.plane import Plane, record
-from control.ports import EdgeHost, EdgeReport, StoreSummary
+from control.ports import EdgeHost, EdgeReport, PublishRefused, StoreSummary
 from control.publishing import edge_host, general_hsts, known_epoch, last_revision, publish
 from control.retention import forget_old
 
@@ -127,7 +128,10 @@ def rebuild(plane: Plane, why: str) -> tuple[int, int]:
 
 
 def publish_pending(plane: Plane) -> int:
-    """Publish what was committed but not published yet, the longest waiting first."""
+    """Publish what was committed but not published yet, the longest waiting first.
+
+    Whose copy is newer than the truth, as after an older backup of it, is left to the comparison that follows.
+    """
     with plane.database.reading() as session:
         ids = session.scalars(
             select(VirtualHost.id)
@@ -136,7 +140,8 @@ def publish_pending(plane: Plane) -> int:
             .limit(BATCH)
         ).all()
     for host_id in ids:
-        publish_now(plane, host_id)
+        with suppress(PublishRefused):
+            publish_now(plane, host_id)
     return len(ids)
 
 

@@ -227,6 +227,18 @@ def test_a_database_restored_from_a_backup_wins_over_a_newer_copy(served: House)
     assert served.store.state(NAME) == "active"
 
 
+def test_a_host_whose_copy_is_newer_than_the_truth_holds_up_no_others(served: House) -> None:
+    revision, host = served.store.hosts[NAME]
+    served.store.hosts[NAME] = (revision, replace(host, change=host.change + 50))
+    served.store.away = True
+    for name in (NAME, "b.acme.test"):
+        registry.change(served.plane, name, registry.Wish(enabled=False), TEST)
+    served.store.away = False
+    reconcile(served.plane)
+    assert served.store.state("b.acme.test") == "disabled"
+    assert served.store.state(NAME) == "disabled", "the truth wins by comparison"
+
+
 def test_a_change_committed_during_a_repair_is_not_lost(served: House) -> None:
     republish = served.store.republish
 
