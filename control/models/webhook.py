@@ -29,10 +29,6 @@ class Webhook(Record):
     error: Mapped[str | None] = mapped_column(default=None)
     lease_until: Mapped[datetime | None] = mapped_column(default=None)
 
-    def wants(self, kind: str) -> bool:
-        """Whether it asked for events of this kind."""
-        return not self.kinds or kind in self.kinds
-
     def succeed(self, told: int) -> None:
         """Everything up to this event was taken, or not asked for."""
         self.told, self.attempts = max(self.told, told), 0

@@ -22,6 +22,7 @@ from control import metrics, registry, rotation, sealing, webhooks
 from control.adapters.messenger import HttpMessenger
 from control.endpoint import BadUrl
 from control.models import Webhook
+from control.plane import record
 from control.ports import AddressAnswer, NotTold
 from deploy import services
 from deploy.control import edgectl
@@ -160,6 +161,22 @@ def test_only_the_kinds_that_were_asked_for(house: House, receiver: Receiver) ->
     event = json.loads(receiver.got[0][1])
     assert (event["kind"], event["must_act"]) == ("failed", "tenant")
     assert "192.0.2.1" in event["hint"]
+
+
+@both_databases
+def test_many_events_that_it_did_not_ask_for_do_not_delay_the_one_it_did(
+    house: House, receiver: Receiver
+) -> None:
+    webhooks.put(house.plane, "tickets", receiver.url, ["ready"], TEST)
+    with house.plane.database.writing() as session:
+        for kind in [*["failed"] * 1000, "ready"]:
+            record(session, kind, house.clock(), actor="worker")
+    assert tell(house) == 1
+    assert receiver.kinds() == ["ready"]
+    with house.plane.database.writing() as session:
+        record(session, "failed", house.clock(), actor="worker")
+    assert tell(house) == 0
+    assert webhooks.due(house.plane) == [], "nothing is looked at twice"
 
 
 def test_an_event_that_is_just_being_written_is_not_told_yet(
