@@ -30,6 +30,7 @@ from control.publishing import (
     NotApplied,
     Published,
     give,
+    known_epoch,
     looked,
     publish,
     read,
@@ -38,7 +39,10 @@ from control.publishing import (
 from control.sealing import KeyringError
 
 SOON = timedelta(seconds=2)
-LATER = timedelta(seconds=15)
+CLOSE = timedelta(seconds=15)
+LATER = timedelta(hours=1)
+LAG_SECONDS = 1.0
+"""How long an order under way waits for edges that have not applied what was published of it before."""
 DAILY = timedelta(days=1)
 ROUNDS = 5
 """How often a host that changes while it is being served is published again in one run."""
@@ -120,22 +124,35 @@ def _run(plane: Plane, held: Claim) -> None:
 
 
 def _patience(run: _Run) -> timedelta:
-    """How soon to look again for edges or Redis: soon at first, more slowly the longer it lasts."""
+    """How soon to look again for edges or Redis: soon at first, more slowly the longer it lasts.
+
+    Their return is noticed without that (`reconcile.wake_waiting`), but not for those that are served: these
+    look again the sooner the nearer the end of their certificate is.
+    """
+    now = run.plane.clock()
     with run.plane.database.reading() as session:
-        waited = run.plane.clock() - looked(session, run.held.host_id).updated_at
-    return min(max(waited / 4, SOON), LATER)
+        host = looked(session, run.held.host_id)
+    longest = LATER
+    if host.status == "ready" and host.certificate is not None:
+        longest = min(LATER, max((host.certificate.not_after - now) / 10, CLOSE))
+    return min(max((now - host.updated_at) / 4, SOON), longest)
 
 
 def _bootstrap(run: _Run) -> None:
     """Edges know the name, so that port 80 answers for it; no order is spent while no edge lives.
 
-    A new host whose order can begin at once is published with its first challenge instead.
+    A new host whose order can begin at once is published with its first challenge instead. Of an order under
+    way the CA is not asked while an edge lags.
     """
     absent = run.runtime.edge_enabled and not run.plane.store.edges()
     if absent or not (run.host.revision == 0 and run.runtime.acme_enabled):
         _publish(run)
     if absent:
         raise NotApplied("edge_absent", "no edge has sent a heartbeat in the last 30 s")
+    if run.runtime.edge_enabled and run.host.order is not None:
+        with run.plane.database.reading() as session:
+            before = Published(known_epoch(session), run.host.revision)
+        wait_applied(run.plane, run.published or before, LAG_SECONDS)
 
 
 def _issue(run: _Run) -> None:

@@ -17,7 +17,15 @@ from control.database import after_collision
 from control.models import VirtualHost, edge_state
 from control.plane import Plane, record
 from control.ports import EdgeHost, EdgeReport, PublishRefused, StoreSummary
-from control.publishing import edge_host, general_hsts, known_epoch, last_revision, publish
+from control.publishing import (
+    Published,
+    behind,
+    edge_host,
+    general_hsts,
+    known_epoch,
+    last_revision,
+    publish,
+)
 from control.retention import forget_old
 
 TURN = timedelta(seconds=45)
@@ -275,21 +283,35 @@ def _note(
 
 
 def wake_waiting(plane: Plane) -> int:
-    """Hosts that wait for an edge go on as soon as one lives."""
-    if not plane.store.edges():
+    """Hosts that wait for edges go on as soon as one lives, or as each has applied what they wait for."""
+    edges = plane.store.edges()
+    if not edges:
         return 0
     now = plane.clock()
-    waiting = (
-        VirtualHost.status == "pending",
-        VirtualHost.error_reason.in_(("edge_absent", "redis_unavailable", "publish_refused")),
-        VirtualHost.due_at > now,
-    )
     with plane.database.reading() as session:
+        awaited = Published(known_epoch(session), session.scalar(_LAST_AWAITED) or 0)
+        reasons = [*_WAITING, *([] if behind(edges, awaited) else [_LAGGING])]
+        waiting = (*_waits_for(reasons), VirtualHost.due_at > now)
         if session.scalar(select(VirtualHost.id).where(*waiting).limit(1)) is None:
             return 0
     with plane.database.writing() as session:
         woken: Any = session.execute(update(VirtualHost).where(*waiting).values(due_at=now))
         return int(woken.rowcount)
+
+
+_WAITING, _LAGGING = ("edge_absent", "redis_unavailable", "publish_refused"), "edge_lagging"
+
+
+def _waits_for(reasons: Sequence[str]) -> tuple[ColumnElement[bool], ...]:
+    """Who is not served for one of these reasons, and not worked on now."""
+    return (
+        VirtualHost.status == "pending",
+        VirtualHost.error_reason.in_(reasons),
+        VirtualHost.lease.is_(None),
+    )
+
+
+_LAST_AWAITED = select(func.max(VirtualHost.revision)).where(*_waits_for([_LAGGING]))
 
 
 def _in_copy() -> ColumnElement[bool]:

@@ -101,6 +101,62 @@ def test_without_a_live_edge_it_waits_and_no_order_is_spent(house: House) -> Non
     assert house.host().error is None
 
 
+@pytest.mark.parametrize("away", ["edge", "redis"])
+def test_the_longer_edges_or_redis_are_away_the_less_often_each_host_looks(
+    house: House, away: str
+) -> None:
+    house.add()
+    house.store.live, house.store.away = set(), away == "redis"
+    looks = 0
+    for _ in range(240):
+        house.clock.forward(seconds=15)
+        looks += len(house.work())
+    assert looks < 30
+    house.store.live, house.store.away = {"edge-1"}, False
+    assert reconcile(house.plane).woken == 1
+    house.work()
+    assert house.host().status == "ready", "whoever waits is woken by their return"
+
+
+def test_a_renewal_that_waits_for_an_edge_looks_again_the_sooner_the_nearer_its_end(
+    house: House,
+) -> None:
+    house.add()
+    house.work()
+    end = house.host().certificate.not_after  # type: ignore[union-attr]
+    house.store.live.clear()
+    for left, pause in (
+        (timedelta(days=20), timedelta(hours=1)),
+        (timedelta(hours=2), timedelta(minutes=12)),
+        (timedelta(minutes=1), timedelta(seconds=15)),
+    ):
+        house.clock.moment = end - left
+        assert house.work(rounds=1) == [NAME]
+        assert house.host().due_at == house.clock() + pause
+
+
+def test_while_an_edge_lags_the_ca_is_not_asked_about_the_same_order_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("control.publishing.wait_applied.__defaults__", (0.05,))
+    monkeypatch.setattr("control.provisioning.LAG_SECONDS", 0.0)
+    house.add()
+    house.store.frozen["edge-1"] = 0
+    house.work(rounds=1)
+    asked = list(house.authority.asked)
+    looks = 0
+    for _ in range(120):
+        house.clock.forward(seconds=15)
+        reconcile(house.plane)
+        looks += len(house.work())
+    assert house.authority.asked == asked
+    assert looks < 25
+    house.store.frozen.clear()
+    assert reconcile(house.plane).woken == 1
+    house.work()
+    assert house.host().status == "ready"
+
+
 def test_it_is_not_ready_while_one_live_edge_lags(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
