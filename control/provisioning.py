@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from control import pauses, renewal, schedule
@@ -16,7 +17,7 @@ from control.claims import Claim, Lost, owned
 from control.inspection import NotFit
 from control.issuance import issue
 from control.metrics import ISSUANCES, count
-from control.models import RuntimeSettings, VirtualHost
+from control.models import Event, RuntimeSettings, VirtualHost
 from control.models.runtime import load
 from control.plane import Plane, record
 from control.ports import (
@@ -255,7 +256,10 @@ def _wait(plane: Plane, held: Claim, step: str, wait: Waiting, due: Due | None =
 
 
 def _failed(plane: Plane, held: Claim, step: str, problem: PortError) -> None:
-    """Record why, and when it is tried again; a name that has moved away is only looked at daily."""
+    """Record why, and when it is tried again; a name that has moved away is only looked at daily.
+
+    The same again is an event once a day: thousands may fail for months.
+    """
     now = plane.clock()
     with owned(plane.database, held) as (session, host):
         reason, record_to_set = problem.reason, None
@@ -273,14 +277,31 @@ def _failed(plane: Plane, held: Claim, step: str, problem: PortError) -> None:
         host.release()
         count(session, ISSUANCES, reason)
         never_published = host.revision == 0
-        record(
-            session, kind, now, actor="worker", hostname=host.hostname, step=step,
-            reason=reason, detail=problem.detail, next_attempt_at=following.isoformat(),
-            **_said(problem),
-        )  # fmt: skip
+        if not _told(session, host.hostname, kind, reason, now):
+            record(
+                session, kind, now, actor="worker", hostname=host.hostname, step=step,
+                reason=reason, detail=problem.detail, next_attempt_at=following.isoformat(),
+                **_said(problem),
+            )  # fmt: skip
     if never_published:
         with suppress(StoreUnavailable, PublishRefused):
             publish(plane, held.host_id)
+
+
+def _told(session: Session, hostname: str, kind: str, reason: str, now: datetime) -> bool:
+    """Whether its last event says the same, and is less than a day old."""
+    last = session.execute(_LAST_EVENT, {"name": hostname}).first()
+    if last is None or last.at <= now - DAILY:
+        return False
+    return (last.kind, last.detail.get("reason")) == (kind, reason)
+
+
+_LAST_EVENT = (
+    select(Event.kind, Event.detail, Event.at)
+    .where(Event.hostname == bindparam("name"))
+    .order_by(Event.id.desc())
+    .limit(1)
+)
 
 
 def _unless_second(plane: Plane, until: datetime, session: Session, host: VirtualHost) -> datetime:

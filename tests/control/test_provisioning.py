@@ -101,6 +101,26 @@ def test_without_a_live_edge_it_waits_and_no_order_is_spent(house: House) -> Non
     assert house.host().error is None
 
 
+@both_databases
+def test_the_same_failure_is_an_event_once_a_day_and_counted_each_time(house: House) -> None:
+    house.add()
+    house.resolver.default = None
+    tries = 0
+    for _ in range(72):
+        tries += len(house.work())
+        house.clock.forward(hours=1)
+    assert tries == 72
+    assert house.events() == ["created"] + 3 * ["failed"]
+    assert f'control_issuances_total{{result="dns_nxdomain"}} {tries}' in metrics.text(house.plane)
+
+    house.resolver.default = AddressAnswer((), ("198.51.100.1",), ())
+    house.work()
+    assert house.last_event().detail["reason"] == "dns_points_elsewhere", "another is told at once"
+    registry.retry(house.plane, NAME, TEST)
+    house.work()
+    assert house.events()[-2:] == ["retried", "failed"], "whoever asks is told"
+
+
 @pytest.mark.parametrize("away", ["edge", "redis"])
 def test_the_longer_edges_or_redis_are_away_the_less_often_each_host_looks(
     house: House, away: str
