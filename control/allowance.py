@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from control import limits, renewal
 from control.models import Account, LimitLevel, RuntimeSettings, VirtualHost
+from control.pauses import Paused
 from control.plane import Plane
 from control.ports import AuthorityError
 from control.urgency import ends_soon
@@ -22,6 +23,8 @@ AWAY = frozenset(
 
 LONGEST_TURN = timedelta(hours=1)
 """Who waits for a limit asks again at least so often: it may have been raised, or others have gone."""
+PAUSED_STEP = timedelta(seconds=0.05)
+"""How far those part who have waited for the same pause: about as fast as a worker orders."""
 
 
 class Exhausted(Exception):
@@ -64,17 +67,31 @@ def spend_order(
 def turn(limit: Exhausted, session: Session, _: VirtualHost) -> datetime:
     """When one of those who wait for the same limit is to ask again: one after the other as it leaves room.
 
-    More than there is room for within LONGEST_TURN begin at the front again. Thousands would otherwise
-    ask at the same moment, each time, for the one order that there is room for.
+    Thousands would otherwise ask at the same moment, each time, for the one order that there is room for.
     """
     if limit.charge.limit.per == "hostname":
         return limit.until
-    queue = f"turn {limit.share}|{limit.charge.key}"
-    step = limits.step(limit.charge.limit)
-    last = _levels(session, [queue]).get(queue, limit.until - step)
-    end = limit.until + max(step, LONGEST_TURN)
+    queue = f"{limit.share}|{limit.charge.key}"
+    return _queued(session, queue, limit.until, limits.step(limit.charge.limit))
+
+
+def turn_after(pause: Paused, session: Session, host: VirtualHost) -> datetime:
+    """The same for those whom a CA asks to wait, those of one urgency one after the other.
+
+    Thousands would otherwise be looked at after each pause, most of them to find that the next one stands.
+    """
+    if pause.of_one:
+        return pause.until
+    return _queued(session, f"{host.urgency}|{pause.key}", pause.ends, PAUSED_STEP)
+
+
+def _queued(session: Session, queue: str, until: datetime, step: timedelta) -> datetime:
+    """The next place, `until` or later; more than there are within LONGEST_TURN begin at the front again."""
+    queue = f"turn {queue}"
+    last = _levels(session, [queue]).get(queue, until - step)
+    end = until + max(step, LONGEST_TURN)
     following = last + step
-    mine = following if limit.until <= following < end else limit.until
+    mine = following if until <= following < end else until
     _store(session, {queue: mine})
     return mine
 

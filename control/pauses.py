@@ -29,11 +29,16 @@ _OF_NAMES = re.compile(
 
 
 class Paused(Exception):
-    """The CA asked for quiet until `until`; `reason` is why."""
+    """The CA asked for quiet; `reason` is why, and `key` what is meant.
 
-    def __init__(self, reason: str, until: datetime) -> None:
-        super().__init__(f"the CA asked us to wait until {until:%Y-%m-%d %H:%M:%S} UTC")
-        self.reason, self.until = reason, until
+    It `ends` for everybody at the same moment; `until`, somewhat later, is for `hostname`.
+    """
+
+    def __init__(self, reason: str, ends: datetime, key: str, hostname: str) -> None:
+        super().__init__(f"the CA asked us to wait until {ends:%Y-%m-%d %H:%M:%S} UTC")
+        self.reason, self.ends, self.key = reason, ends, key
+        self.until = ends + SPREAD * fraction("pause", hostname)
+        self.of_one = key.endswith(_hostname(hostname))
 
 
 def of_order(hostname: str, *, new: bool) -> Sequence[str]:
@@ -76,7 +81,7 @@ def require_none(
     keys = [_key(directory_url, one) for one in what]
     standing = session.execute(_STANDING, {"keys": keys, "moment": now}).first()
     if standing is not None:
-        raise Paused(standing.reason, standing.until + SPREAD * fraction("pause", hostname))
+        raise Paused(standing.reason, standing.until, standing.key, hostname)
 
 
 @contextmanager
@@ -105,7 +110,7 @@ def keep(plane: Plane, directory_url: str, what: str, problem: AuthorityError) -
 
 
 _STANDING = (
-    select(Pause.until, Pause.reason)
+    select(Pause.until, Pause.reason, Pause.key)
     .where(Pause.key.in_(bindparam("keys", expanding=True)), Pause.until > bindparam("moment"))
     .order_by(Pause.until.desc())
     .limit(1)

@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from control import pauses, renewal, schedule
-from control.allowance import AWAY, Exhausted, away_since, turn, unless_second
+from control.allowance import AWAY, Exhausted, away_since, turn, turn_after, unless_second
 from control.claims import Claim, Lost, owned
 from control.inspection import NotFit
 from control.issuance import issue
@@ -119,7 +119,7 @@ def _run(plane: Plane, held: Claim) -> None:
         _wait(plane, held, step, reserved, partial(turn, limit))
     except pauses.Paused as pause:
         asked = Waiting(pause.reason, str(pause), pause.until)
-        _wait(plane, held, step, asked, partial(_unless_second, plane, pause.until))
+        _wait(plane, held, step, asked, partial(_after_pause, plane, pause))
     except PortError as problem:
         _failed(plane, held, step, problem)
 
@@ -302,6 +302,13 @@ _LAST_EVENT = (
     .order_by(Event.id.desc())
     .limit(1)
 )
+
+
+def _after_pause(
+    plane: Plane, pause: pauses.Paused, session: Session, host: VirtualHost
+) -> datetime:
+    """When its turn comes after the pause, unless the second CA is to be asked before."""
+    return _unless_second(plane, turn_after(pause, session, host), session, host)
 
 
 def _unless_second(plane: Plane, until: datetime, session: Session, host: VirtualHost) -> datetime:

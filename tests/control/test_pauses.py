@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 import pytest
 
 from control import configuration, pauses, registry
-from control.models import Pause
+from control.allowance import turn_after
+from control.models import Pause, VirtualHost
 from control.ports import AuthorityError, Problem
+from control.urgency import ENDING, NEW
 from tests.control.conftest import TEST, House, both_databases
 
 NAME = "mail.acme.test"
@@ -74,6 +76,46 @@ def test_new_orders_of_others_wait_too_and_so_does_another_worker(house: House) 
     assert house.host(OTHER).status == "ready"
     with house.plane.database.reading() as session:
         assert session.query(Pause).filter(Pause.until > house.clock()).all() == []
+
+
+@both_databases
+def test_of_many_who_wait_for_a_pause_20_a_second_ask_one_after_the_other(house: House) -> None:
+    house.add()
+    until = refuse(house)
+    house.work()
+    step = timedelta(seconds=1) / 20
+    for turn in range(300):
+        assert waiting_turn(house) == until + turn * step
+    house.add(OTHER)
+    house.work()
+    assert house.host(OTHER).next_attempt_at == until + 300 * step
+
+    house.clock.moment = until + 300 * step
+    later = refuse(house)
+    house.work()
+    turns = sorted(house.host(name).next_attempt_at or until for name in (NAME, OTHER))
+    assert turns[0] == later, "the next pause has a queue of its own"
+
+
+@both_databases
+def test_who_is_more_urgent_does_not_wait_behind_the_many_that_are_not(house: House) -> None:
+    house.add()
+    until = refuse(house)
+    house.work()
+    for _ in range(100):
+        waiting_turn(house)
+    assert waiting_turn(house, ENDING) == until
+
+
+def waiting_turn(house: House, urgency: int = NEW) -> datetime:
+    """When one more host that waits for new orders is to ask again."""
+    host = VirtualHost.create("mail.more.test", house.clock())
+    host.urgency = urgency
+    url, what = house.authority.directory_url, pauses.of_order(host.hostname, new=True)
+    with house.plane.database.writing(lasting=False) as session:
+        with pytest.raises(pauses.Paused) as paused:
+            pauses.require_none(session, url, what, host.hostname, house.clock())
+        return turn_after(paused.value, session, host)
 
 
 def test_a_renewal_that_was_refused_is_not_ordered_because_settings_are_saved(house: House) -> None:
