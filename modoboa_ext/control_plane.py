@@ -12,6 +12,8 @@ from modoboa_ext.settings import option
 OWNER = "modoboa"
 CONNECT_SECONDS = 2.0
 READ_SECONDS = 10.0
+NO_CONTENT = 204
+NOT_FOUND = 404
 
 
 class ControlPlaneError(Exception):
@@ -59,10 +61,16 @@ class ControlPlane:
         self.session.trust_env = False
         self.session.headers["Authorization"] = f"Bearer {token or ''}"
 
-    def call(self, method: str, path: str, **request: Any) -> Any:
-        """Send one request; the parsed answer, or None for an empty one. Raises ControlPlaneError."""
+    def call(self, method: str, path: str, needs: str | None = None, **request: Any) -> Any:
+        """Send one request; the object in the answer, or None for an empty one. Raises ControlPlaneError.
+
+        Unreachable too where the answer has no field that is called as `needs` says.
+        """
         answer = self.exchange(method, path, **request)
-        return answer.json() if answer.content else None
+        found = answer.json() if answer.content else None
+        if needs is not None and needs not in (found or {}):
+            raise self.stranger()
+        return found
 
     def exchange(self, method: str, path: str, **request: Any) -> requests.Response:
         """The same with the answer's headers. Raises ControlPlaneError."""
@@ -73,25 +81,42 @@ class ControlPlane:
                 f"The control plane at {self.base} does not answer: is it running? "
                 f"({type(error).__name__})"
             ) from error
-        if answer.ok:
-            return answer
-        raise failure(answer)
+        if not self.is_ours(answer):
+            raise self.stranger()
+        if not answer.ok:
+            raise failure(answer)
+        return answer
+
+    def is_ours(self, answer: requests.Response) -> bool:
+        """Whether the control plane says so; any server says that something fails, or is not its to do."""
+        if answer.status_code == NOT_FOUND:
+            return "message" in (object_in(answer) or {})
+        return not answer.ok or answer.status_code == NO_CONTENT or object_in(answer) is not None
+
+    def stranger(self) -> Unreachable:
+        """What answers is not the control plane: another server, or a proxy's page."""
+        return Unreachable(
+            f"What answers at {self.base} is not the control plane: "
+            'check VIRTUALHOSTS["CONTROL_URL"].'
+        )
 
     def put(self, name: str, **wanted: Any) -> dict[str, Any]:
         """Create or update the virtual host `name`; idempotent."""
-        return self.call("PUT", host_path(name), json={"owner": OWNER, **wanted})
+        return self.call("PUT", host_path(name), "hostname", json={"owner": OWNER, **wanted})
 
     def delete(self, name: str, generation: int) -> None:
         """Remove the virtual host; one that is not there counts as removed."""
         try:
             query = {"generation": generation, "owner": OWNER}
-            self.call("DELETE", host_path(name), params=query)
+            answer = self.exchange("DELETE", host_path(name), params=query)
         except Absent:
             return
+        if answer.status_code != NO_CONTENT:
+            raise self.stranger()
 
     def get(self, name: str) -> dict[str, Any]:
         """The virtual host, with status, error and certificate."""
-        return self.call("GET", host_path(name))
+        return self.call("GET", host_path(name), "hostname")
 
     def find(self, name: str) -> dict[str, Any] | None:
         """The same; None where there is none."""
@@ -106,7 +131,7 @@ class ControlPlane:
         after = ""
         while True:
             query = {"owner": OWNER, "limit": 500, **({"after": after} if after else {})}
-            page = self.call("GET", "/virtualhosts", params=query)
+            page = self.call("GET", "/virtualhosts", "items", params=query)
             items += page["items"]
             after = page.get("next") or ""
             if not after:
@@ -114,7 +139,7 @@ class ControlPlane:
 
     def reserved_hostnames(self) -> list[str]:
         """The names that its operator keeps from everybody."""
-        return self.call("GET", "/settings/reserved_hostnames")["items"]
+        return self.call("GET", "/settings/reserved_hostnames", "items")["items"]
 
     def part(self, method: str, name: str, part: str, **request: Any) -> Any:
         """A resource below a virtual host: `theme`, `events`, `preflight`, `retry`, `logos/login`, …"""
@@ -126,19 +151,25 @@ def host_path(name: str, part: str = "") -> str:
     return "/virtualhosts/" + quote(name, safe="") + (f"/{part}" if part else "")
 
 
+def object_in(answer: requests.Response) -> dict[str, Any] | None:
+    """The JSON object that an answer is; None where it is anything else."""
+    try:
+        found = answer.json()
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def failure(answer: requests.Response) -> ControlPlaneError:
     """The error that a refusing answer stands for, with the control plane's own sentence."""
-    try:
-        body = answer.json()
-    except ValueError:
-        body = {}
-    message = body.get("message") or f"The control plane answered {answer.status_code}."
+    body = object_in(answer) or {}
+    message = str(body.get("message") or f"The control plane answered {answer.status_code}.")
     if answer.status_code == 401 or answer.status_code == 403:
         return Unauthorised(
             f'{message} Check VIRTUALHOSTS["CONTROL_TOKEN"] '
             "(made by: edgectl token create modoboa)."
         )
-    if answer.status_code == 404:
+    if answer.status_code == NOT_FOUND:
         return Absent(message)
     if answer.status_code >= 500 or answer.status_code == 429:
         return Unreachable(message)

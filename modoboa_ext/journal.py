@@ -57,7 +57,7 @@ def since(seen: int | None, now: datetime, control: ControlPlane) -> list[dict[s
     So too where the journal ends before `seen`: the control plane's database is then another one.
     """
     query = {"limit": 500}
-    page = control.call("GET", "/events", params=query)
+    page = control.call("GET", "/events", "items", params=query)
     if seen is not None and page["items"] and page["items"][0]["id"] < seen:
         seen = None
     events = []
@@ -66,7 +66,7 @@ def since(seen: int | None, now: datetime, control: ControlPlane) -> list[dict[s
         events += new
         if page.get("next") is None or len(new) < len(page["items"]):
             return events
-        page = control.call("GET", "/events", params={**query, "after": page["next"]})
+        page = control.call("GET", "/events", "items", params={**query, "after": page["next"]})
 
 
 def is_new(event: dict[str, Any], seen: int | None, now: datetime) -> bool:

@@ -12,7 +12,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 
 class ControlPlaneInMemory:
-    """Remembers each request in `asked`; `down` makes it drop connections, `hosts` is what it knows."""
+    """Remembers each request in `asked`; `down` makes it drop connections, `hosts` is what it knows.
+
+    `answers` scripts an answer by (method, path): a status and an object, or the bytes to send as they are.
+    `loses` are those whose work is done and whose answer never arrives.
+    """
 
     def __init__(self) -> None:
         self.hosts: dict[str, dict[str, Any]] = {}
@@ -21,6 +25,7 @@ class ControlPlaneInMemory:
         self.events: list[dict[str, Any]] = []
         self.asked: list[tuple[str, str, Any]] = []
         self.answers: dict[tuple[str, str], tuple[int, Any]] = {}
+        self.loses: set[tuple[str, str]] = set()
         self.down = False
         self.before: dict[tuple[str, str], Callable[[], object]] = {}
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler_for(self))
@@ -142,12 +147,16 @@ def handler_for(plane: ControlPlaneInMemory) -> type[BaseHTTPRequestHandler]:
             body = json.loads(sent) if sent and is_json else (sent or None)
             path = parts.path.removeprefix("/api/v1")
             status, answer = plane.answer(self.command, path, query, body)
+            if (self.command, path) in plane.loses:
+                self.close_connection = True
+                return
             self.reply(status, answer)
 
         def reply(self, status: int, answer: Any) -> None:
-            data = b"" if answer is None else json.dumps(answer).encode()
+            raw = isinstance(answer, bytes)
+            data = answer if raw else b"" if answer is None else json.dumps(answer).encode()
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", "text/html" if raw else "application/json")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
