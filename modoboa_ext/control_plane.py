@@ -43,6 +43,10 @@ class Absent(ControlPlaneError):
     status = 404
 
 
+class Failed(ControlPlaneError):
+    """It broke at this very request (500): another one may succeed."""
+
+
 class Refused(ControlPlaneError):
     """The request will not succeed as it stands (409, 413, 422 and the like)."""
 
@@ -171,7 +175,9 @@ def failure(answer: requests.Response) -> ControlPlaneError:
         )
     if answer.status_code == NOT_FOUND:
         return Absent(message)
-    if answer.status_code >= 500 or answer.status_code == 429:
+    if answer.status_code == 500:
+        return Failed(message)
+    if answer.status_code > 500 or answer.status_code == 429:
         return Unreachable(message)
     return Refused(message, body.get("errors"), answer.status_code)
 

@@ -8,7 +8,14 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from modoboa_ext import journal, mirror, sync
-from modoboa_ext.control_plane import Absent, ControlPlane, ControlPlaneError, Refused, connect
+from modoboa_ext.control_plane import (
+    Absent,
+    ControlPlane,
+    ControlPlaneError,
+    Failed,
+    Refused,
+    connect,
+)
 from modoboa_ext.models import Remembered, VirtualHost
 
 log = logging.getLogger("modoboa.jobs")
@@ -69,7 +76,7 @@ def ask_renewal(host: VirtualHost, control: ControlPlane) -> None:
     """Ask for one renewal. Raises Unreachable and Unauthorised, after which no other would fare better."""
     try:
         control.part("POST", host.name, "renew")
-    except (Absent, Refused) as error:
+    except (Absent, Failed, Refused) as error:
         log.error("virtual host %s: renewal is refused: %s", host.name, error.message)
     else:
         log.info("virtual host %s: renewal asked for", host.name)

@@ -12,7 +12,14 @@ from django.utils import timezone
 from modoboa.admin.models import Domain
 from redis.exceptions import RedisError
 
-from modoboa_ext.control_plane import OWNER, ControlPlane, ControlPlaneError, Refused, connect
+from modoboa_ext.control_plane import (
+    OWNER,
+    ControlPlane,
+    ControlPlaneError,
+    Failed,
+    Refused,
+    connect,
+)
 from modoboa_ext.models import Link, VirtualHost
 
 QUEUE = "modoboa"
@@ -116,10 +123,13 @@ def drop_orphans() -> None:
 
 
 def attempt(host: VirtualHost, control: ControlPlane) -> bool:
-    """Push one row; False where it is refused. Any other ControlPlaneError is raised."""
+    """Push one row; False where it is refused, or breaks the control plane. Any other ControlPlaneError is raised."""
     try:
         push(host, control)
     except Refused:
+        return False
+    except Failed as error:
+        log.warning("virtual host %s: not confirmed yet: %s", host.name, error.message)
         return False
     return True
 
@@ -129,12 +139,12 @@ def let_go(host: VirtualHost, control: ControlPlane) -> None:
 
     Two hosts that exchange domains would refuse each other for ever.
     """
-    there = control.find(host.name)
-    if there is None or there["owner"] != OWNER:
-        return
-    kept = sorted(set(there["domains"]) & set(host.domain_names()))
-    if kept != sorted(there["domains"]):
-        with contextlib.suppress(Refused):
+    with contextlib.suppress(Failed, Refused):
+        there = control.find(host.name)
+        if there is None or there["owner"] != OWNER:
+            return
+        kept = sorted(set(there["domains"]) & set(host.domain_names()))
+        if kept != sorted(there["domains"]):
             control.put(host.name, domains=kept, generation=host.generation)
 
 

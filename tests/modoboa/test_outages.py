@@ -1,4 +1,4 @@
-"""The control plane answers with something else, or does its work and is not heard."""
+"""The control plane answers with something else, breaks at one host, or does its work and is not heard."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from django.utils import timezone
 from modoboa_ext import jobs, mirror, sync
 from modoboa_ext.models import VirtualHost
 from tests.modoboa.test_rest import BASE, Api, pk
+from tests.modoboa.test_sync import DUE
 from tests.modoboa.town import ACME, GLOBEX, Town
 
 pytestmark = pytest.mark.django_db
 PAGE = b"<html><title>Welcome to nginx!</title></html>"
 HOSTS = [f"/virtualhosts/{name}" for name in (ACME, GLOBEX)]
-SHOWN = {409: 409}
+SHOWN = {409: 409, 500: 502}
 
 
 def script(control_plane, status: int, answer: object) -> None:
@@ -57,6 +58,41 @@ def test_another_servers_page_is_named_with_the_setting_to_check(town, control_p
     sync.push_all()
     [said] = [record.getMessage() for record in jobs_log.records]
     assert "is not the control plane: check VIRTUALHOSTS" in said
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_a_host_at_which_the_control_plane_breaks_keeps_none_of_the_others_waiting(
+    town, control_plane, jobs_log, method
+):
+    """The first in the row; refused, too, is one that the broken one could let go of."""
+    control_plane.answers["PUT", HOSTS[0]] = 409, {"message": "not now"}
+    control_plane.answers[method, HOSTS[0]] = 500, {"message": "look for request 7"}
+    assert sync.push_all() == 1
+    assert VirtualHost.objects.get(name=GLOBEX).confirmed
+    assert "look for request 7" in jobs_log.text
+
+
+def test_a_removal_at_which_the_control_plane_breaks_keeps_none_of_the_others_waiting(
+    town, control_plane
+):
+    sync.push_all()
+    VirtualHost.objects.get(name=ACME).bury(timezone.now())
+    VirtualHost.objects.get(name=GLOBEX).change()
+    control_plane.answers["DELETE", HOSTS[0]] = 500, PAGE
+    assert sync.push_all() == 1
+    assert VirtualHost.objects.get(name=GLOBEX).confirmed
+
+
+def test_a_renewal_at_which_the_control_plane_breaks_keeps_none_of_the_others_from_being_asked_for(
+    town, control_plane
+):
+    sync.push_all()
+    for name in (ACME, GLOBEX):
+        control_plane.hosts[name] |= {"status": "ready", "certificate": DUE}
+    control_plane.answers["POST", f"{HOSTS[0]}/renew"] = 500, {"message": "look for request 7"}
+    control_plane.answers["POST", f"{HOSTS[1]}/renew"] = 202, {}
+    jobs.check_certificate_renewals()
+    assert ("POST", f"{HOSTS[1]}/renew") in [asked[:2] for asked in control_plane.asked]
 
 
 def test_what_was_done_and_not_heard_is_done_once_more_and_confirmed(town, control_plane):
