@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib.auth.signals import user_logged_in
 from django.db import transaction
-from django.db.models.signals import post_delete, post_save
+from django.db.models.signals import post_delete, post_save, pre_delete
 from django.dispatch import receiver
 from modoboa.admin import signals as admin_signals
 from modoboa.admin.models import Domain
@@ -61,6 +61,12 @@ def domain_renamed(sender: Any, instance: Domain, created: bool, **kwargs: Any) 
     host = VirtualHost.objects.select_for_update().filter(links__domain=instance).first()
     if host is not None:
         host.change()
+
+
+@receiver(pre_delete, sender=Domain, dispatch_uid="virtualhosts.domain_goes")
+def domain_goes(sender: Any, instance: Domain, **kwargs: Any) -> None:
+    """Before its link goes: the same locks in the same order as where a domain is linked, or a host deleted."""
+    linking.hold(instance)
 
 
 @receiver(post_save, sender=VirtualHost, dispatch_uid="virtualhosts.changed")

@@ -52,7 +52,7 @@ def set_hostname(domain: Domain, text: str | None, actor: Any) -> None:
         return
     licence.require()
     name = wanted_name(text)
-    hold(domain, {current_name(domain), name} - {None})
+    hold(domain, name)
     host, new = host_called(name) if name else (None, False)
     require_right(actor, domain)
     if host and not actor.is_superuser:
@@ -62,9 +62,13 @@ def set_hostname(domain: Domain, text: str | None, actor: Any) -> None:
         Link.objects.create(domain=domain, virtual_host=host)
 
 
-def hold(domain: Domain, names: set[str | None]) -> None:
-    """Lock the domain, then the hosts in one order: saves at the same moment wait, and never for each other."""
+def hold(domain: Domain, name: str | None = None) -> None:
+    """Lock the domain, then its host and the one called `name`, in one order.
+
+    Who saves or deletes at the same moment waits, and never two for each other.
+    """
     list(Domain.objects.select_for_update().filter(pk=domain.pk))
+    names = {current_name(domain), name} - {None}
     list(VirtualHost.objects.select_for_update().filter(name__in=names).order_by("pk"))
 
 
