@@ -55,20 +55,25 @@ def send(host: VirtualHost, control: ControlPlane) -> None:
     """One attempt. Raises ControlPlaneError.
 
     1. A tombstone is deleted there, then here.
-    2. A name that was deleted and made again is removed first: nothing of its former life stays.
+    2. A name that was deleted and made again is removed first: nothing of its former life stays. That is
+       said as of the generation before, so that it takes away nothing where another worker was faster.
     3. Then it is put whole; the answer goes into the mirror.
     4. The confirmation counts for the generation that was sent, not for a later one.
     """
     sent = host.generation
     if host.deleted_at is not None:
-        remove(host, control)
+        remove(host, control, sent)
         forget(host, sent)
         log.info("virtual host %s: removal confirmed", host.name)
         return
     former = VirtualHost.objects.filter(pk=host.pk, removal_owed=True)
     if host.removal_owed and former.exists():
-        remove(host, control)
-        former.update(removal_owed=False)
+        try:
+            remove(host, control, sent - 1)
+        except Refused:
+            if former.exists():
+                raise
+        former.filter(generation=sent).update(removal_owed=False)
     wanted = {"domains": host.domain_names(), "enabled": host.enabled, "generation": sent}
     answer = control.put(host.name, **wanted)
     VirtualHost.objects.filter(pk=host.pk, generation=sent).update(
@@ -83,10 +88,10 @@ def forget(host: VirtualHost, sent: int) -> None:
     tombstone._raw_delete(tombstone.db)
 
 
-def remove(host: VirtualHost, control: ControlPlane) -> None:
-    """Take the host away over there; one that belongs to somebody else counts as gone."""
+def remove(host: VirtualHost, control: ControlPlane, generation: int) -> None:
+    """Take the host away over there, up to this generation; one that belongs to somebody else counts as gone."""
     try:
-        control.delete(host.name, host.generation)
+        control.delete(host.name, generation)
     except Refused:
         there = control.find(host.name)
         if there is not None and there["owner"] == OWNER:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import django_rq
 import pytest
@@ -15,7 +16,7 @@ from modoboa.admin.models import Domain
 from rq.cron import CronScheduler
 
 from modoboa_ext import jobs, linking, mirror, sync
-from modoboa_ext.control_plane import Unauthorised, connect
+from modoboa_ext.control_plane import ControlPlane, Unauthorised, connect
 from modoboa_ext.models import Link, VirtualHost
 from tests.modoboa.town import ACME, GLOBEX, Town
 
@@ -87,6 +88,63 @@ def test_a_name_made_again_before_its_removal_was_told_has_nothing_of_its_former
     told.asked.clear()
     sync.push_all()
     assert [method for method, _, _ in told.asked] == ["PUT"]
+
+
+def made_again(town: Town) -> VirtualHost:
+    """Acme's host, deleted and made again before anything was told."""
+    town.hosts[ACME].bury(town.hosts[ACME].creation)
+    linking.set_hostname(town.domains["acme.test"], ACME, town.people["SuperAdmins"])
+    return VirtualHost.objects.get(name=ACME)
+
+
+class Late(ControlPlane):
+    """The control plane as a worker sees it whose first removal arrives when `meanwhile` is done."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        known = connect()
+        super().__init__(known.base.removesuffix("/api/v1"), "for tests only")
+        self.meanwhile = [meanwhile]
+
+    def delete(self, name: str, generation: int) -> None:
+        while self.meanwhile:
+            self.meanwhile.pop()()
+        super().delete(name, generation)
+
+
+def test_of_two_workers_that_tell_of_a_name_made_again_the_later_takes_nothing_away(
+    told, town, jobs_log
+):
+    """The administrator has given it a theme already."""
+    again = made_again(town)
+
+    def faster() -> None:
+        sync.push_one(again.pk)
+        told.hosts[ACME]["theme"] = {"primary": "#102030"}
+
+    assert sync.attempt(again, Late(faster))
+    assert told.hosts[ACME]["theme"] == {"primary": "#102030"}
+    assert VirtualHost.objects.get(name=ACME).confirmed
+    assert not [record for record in jobs_log.records if record.levelname == "ERROR"]
+
+
+def test_a_name_made_a_third_time_while_its_removal_is_told_is_removed_once_more(told, town):
+    again = made_again(town)
+    sync.attempt(again, Late(lambda: made_again(Town.load())))
+    told.hosts[ACME]["theme"] = {"primary": "#102030"}
+    assert sync.push_all() == 0
+    assert "theme" not in told.hosts[ACME]
+
+
+def test_a_name_made_again_is_not_put_while_its_former_life_stays(told, town):
+    made_again(town)
+    told.hosts[ACME]["theme"] = {"primary": "#102030"}
+    told.answers["DELETE", f"/virtualhosts/{ACME}"] = 409, {"message": "not now"}
+    assert sync.push_all() == 1
+    assert "PUT" not in [method for method, path, _ in told.asked if path.endswith(ACME)][1:]
+    assert VirtualHost.objects.get(name=ACME).refusal == "not now"
+    told.answers.clear()
+    assert sync.push_all() == 0
+    assert "theme" not in told.hosts[ACME]
 
 
 def test_a_refusal_is_noted_with_its_sentence_and_forgotten_with_the_next_change(told, town):
