@@ -16,6 +16,7 @@ from modoboa.parameters import tools as parameters
 from rest_framework import filters, mixins, parsers, viewsets
 from rest_framework.decorators import action
 from rest_framework.exceptions import APIException, NotFound
+from rest_framework.generics import get_object_or_404
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -133,11 +134,14 @@ class VirtualHostViewSet(
     def perform_destroy(self, host: VirtualHost) -> None:
         """Delete it; its domains stay, without a hostname."""
         with transaction.atomic():
-            locked = VirtualHost.objects.select_for_update().get(pk=host.pk)
-            locked.bury(timezone.now())
+            self.locked(host.pk).bury(timezone.now())
+
+    def locked(self, pk: str | int) -> VirtualHost:
+        """The row, locked; 404 where somebody else has just deleted it."""
+        return get_object_or_404(VirtualHost.objects.present().select_for_update(), pk=pk)
 
     @extend_schema(responses=shapes.CurrentHostSerializer)
-    @action(methods=["get"], detail=False, url_path=r"for_domain/(?P<domain>[0-9]+)")
+    @action(methods=["get"], detail=False, url_path=r"for_domain/(?P<domain>[0-9]{1,18})")
     def for_domain(self, request: Request, domain: str) -> Response:
         """Show the virtual host that a domain is linked to."""
         host = self.get_queryset().filter(links__domain_id=domain).first()
@@ -153,7 +157,7 @@ class VirtualHostViewSet(
         given.is_valid(raise_exception=True)
         self.get_object()
         with transaction.atomic():
-            host = VirtualHost.objects.select_for_update().get(pk=pk)
+            host = self.locked(pk)
             if host.enabled != given.validated_data["enabled"]:
                 host.change(enabled=given.validated_data["enabled"])
         return Response(self.get_serializer(self.get_object()).data)
@@ -230,7 +234,7 @@ class VirtualHostViewSet(
         given = shapes.LogoSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         image, kind = given.validated_data["image"], given.validated_data["logo_type"]
-        headers = {"Content-Type": image.content_type or "application/octet-stream"}
+        headers = {"Content-Type": "application/octet-stream"}
         answer = self.ask("PUT", f"logos/{kind}", data=image.read(), headers=headers)
         return Response(shown(answer))
 

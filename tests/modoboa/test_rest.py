@@ -7,7 +7,7 @@ import threading
 from datetime import timedelta
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 from modoboa.admin.models import Domain
 from rest_framework.authtoken.models import Token
@@ -261,6 +261,34 @@ def test_disabling_is_told_to_the_control_plane(api, control_plane):
     assert control_plane.hosts[ACME]["enabled"] is False
 
 
+@pytest.mark.parametrize("how", ["buried", "cleared"])
+@pytest.mark.parametrize(
+    ("method", "part", "body"),
+    [("delete", "", None), ("post", "set_state/", {"enabled": False})],
+)
+def test_what_somebody_else_deletes_at_the_same_moment_is_404(
+    api, control_plane, method, part, body, how
+):
+    """Between the first look at the row and its lock."""
+    path, going, left = f"{BASE}{pk(ACME)}/{part}", [pk(ACME)], []
+
+    def meanwhile(execute, sql, *rest):
+        found = execute(sql, *rest)
+        if "modoboa_ext_virtualhost" in sql and going:
+            host = VirtualHost.objects.get(pk=going.pop())
+            host.bury(timezone.now())
+            if how == "buried":
+                left.append(host.generation)
+            else:
+                sync.push_all()
+        return found
+
+    with connection.execute_wrapper(meanwhile):
+        assert api(method, path, body).status_code == 404
+    rows = VirtualHost.objects.filter(name=ACME)
+    assert list(rows.values_list("generation", flat=True)) == left
+
+
 def test_a_retry_is_409_unless_it_failed(api, control_plane):
     path = f"{BASE}{pk(ACME)}/retry_provisioning/"
     assert api("post", path).status_code == 409
@@ -352,11 +380,15 @@ def test_a_theme_speaks_modoboas_names_and_keeps_what_is_left_out(api, control_p
     )
 
 
-def test_a_logo_goes_to_the_control_plane_as_it_is(api, control_plane):
+@pytest.mark.parametrize(
+    "kind", ["image/png", "", "image/\N{CJK UNIFIED IDEOGRAPH-4E2D}", "a\x0bb"]
+)
+def test_a_logo_goes_to_the_control_plane_as_it_is(api, control_plane, kind):
+    """Whatever its sender calls it."""
     control_plane.answers["PUT", f"/virtualhosts/{ACME}/logos/menu"] = 200, {"logos": {}}
     control_plane.answers["DELETE", f"/virtualhosts/{ACME}/logos/menu"] = 204, None
     image = io.BytesIO(b"\x89PNG not really")
-    image.name = "logo.png"
+    image.name, image.content_type = "logo.png", kind
     body = {"logo_type": "menu", "image": image}
     answer = api.client.post(f"{BASE}{pk(ACME)}/theme_logo/", body, secure=True)
     assert answer.status_code == 200, answer.content
@@ -368,7 +400,8 @@ def test_a_logo_goes_to_the_control_plane_as_it_is(api, control_plane):
 def test_the_host_of_a_domain_is_found_by_the_domain(api, town):
     path = f"{BASE}for_domain/{town.domains['acme.test'].pk}/"
     assert api("get", path).json()["name"] == ACME
-    assert api("get", f"{BASE}for_domain/999999/").status_code == 404
+    for other in ("999999", "9" * 18, "9" * 30):
+        assert api("get", f"{BASE}for_domain/{other}/").status_code == 404
 
 
 def test_events_preflight_renew_and_own_certificates_are_passed_on(api, control_plane):
