@@ -92,7 +92,7 @@ def note_all(there: dict[str, dict], asked_at: datetime) -> None:
             host.mirror = heard
             changed.append(host)
         distrust(host, answer)
-    VirtualHost.objects.bulk_update(changed, ["mirror"], batch_size=ROWS_AT_ONCE)
+    older.bulk_update(changed, ["mirror"], batch_size=ROWS_AT_ONCE)
     older.update(mirrored_at=asked_at)
 
 

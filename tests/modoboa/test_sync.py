@@ -337,6 +337,25 @@ def test_an_answer_from_before_a_change_neither_hides_it_nor_is_taken_for_a_diff
     assert host.mirror["enabled"] is False
 
 
+def test_an_answer_that_comes_while_the_list_is_noted_is_the_later_one(told, town):
+    """The queue tells of a change after the rows were read, and before their mirrors are written."""
+    before = {name: {**host, "step": "of the list"} for name, host in told.hosts.items()}
+    asked_at = timezone.now()
+
+    def change(execute, sql, *rest):
+        if sql.startswith("UPDATE") and not changed:
+            changed.append(True)
+            VirtualHost.objects.get(name=ACME).change(enabled=False)
+            sync.push_all()
+        return execute(sql, *rest)
+
+    changed: list[bool] = []
+    with connection.execute_wrapper(change):
+        mirror.note_all(before, asked_at)
+    assert VirtualHost.objects.get(name=ACME).mirror["enabled"] is False
+    assert VirtualHost.objects.get(name=GLOBEX).mirror["step"] == "of the list"
+
+
 def test_each_minute_writes_only_the_mirrors_that_changed(told):
     jobs.every_minute()
     told.hosts[ACME]["status"] = "ready"
