@@ -154,3 +154,20 @@ def test_a_clients_own_token_is_nobodys_at_the_api(town: Town, dovecot):
     for host in (PRIMARY, ACME, GLOBEX):
         client = browser(host, authorization=f"Bearer {own}")
         assert client.get("/api/v2/account/me/", secure=True).status_code in (401, 403)
+
+
+def test_a_clients_own_token_is_active(town: Town, dovecot):
+    client = browser(PRIMARY, authorization=BASIC)
+    own = {"token": granted(PRIMARY)["access_token"]}
+    assert client.get(INTROSPECT, own, secure=True).json()["active"] is True
+
+
+@pytest.mark.parametrize(("others", "active"), [([], True), ([ACME], False)])
+def test_a_token_for_several_hosts_is_active_where_its_owner_may_enter_each(
+    town: Town, dovecot, others, active
+):
+    token = held(PRIMARY, town.people["SimpleUsers"])["access_token"]
+    resource = [f"https://{host}" for host in (GLOBEX, *others)]
+    AccessToken.objects.filter(token=token).update(resource=resource)
+    client = browser(PRIMARY, authorization=BASIC)
+    assert client.get(INTROSPECT, {"token": token}, secure=True).json()["active"] is active

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.urls import reverse
-from oauth2_provider.models import AccessToken, Application, IDToken
+from oauth2_provider.models import AccessToken, Application, Grant, IDToken
 
 from tests.modoboa.applications import (
     SECRET,
@@ -17,7 +17,9 @@ from tests.modoboa.applications import (
 from tests.modoboa.town import ACME, GLOBEX, PASSWORD, PRIMARY, ROLES, Town, browser
 from tests.modoboa.ways import (
     VERIFIER,
+    authorize,
     bearer_counts,
+    exchange,
     held,
     issued,
     post_form,
@@ -163,3 +165,24 @@ def test_signing_out_leads_to_no_site_of_a_persons_own_application(town: Town, h
     for client_id, status in ((operators, 302), (own, 400)):
         query = {"client_id": client_id, "post_logout_redirect_uri": site}
         assert browser(host).get("/api/o/logout/", query, secure=True).status_code == status
+
+
+def test_a_code_is_exchanged_with_the_address_it_was_asked_for_with(town: Town):
+    user = town.people["SimpleUsers"]
+    code = authorize(signed_in(PRIMARY, user), PRIMARY) or ""
+    assert exchange(browser(PRIMARY), code, GLOBEX) is None
+    code = authorize(signed_in(PRIMARY, user), PRIMARY) or ""
+    assert exchange(browser(PRIMARY), code, PRIMARY)
+
+
+def test_at_the_primary_hostname_a_client_names_the_resource_it_wants(town: Town):
+    way = CodeOfAnApplication(town.people["SimpleUsers"])
+    way.asks_also = {"resource": "https://imap.example"}
+    code = Grant.objects.get(code=way.allowed())
+    assert code.resource == ["https://imap.example"]
+
+
+def test_an_id_token_whose_application_is_gone_is_refused_and_no_more(town: Town):
+    token = held(GLOBEX, town.people["SimpleUsers"])["id_token"]
+    IDToken.objects.update(application=None)
+    assert not bearer_counts(GLOBEX, token)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from modoboa.admin.models import Domain
 
-from modoboa_ext import licence
+from modoboa_ext import licence, manifest
 from modoboa_ext.models import Registration, VirtualHost
 from tests.modoboa.test_domains import domain
 from tests.modoboa.test_rest import BASE, Api
@@ -93,6 +93,13 @@ def test_a_refusal_of_the_licence_server_leaves_what_was_registered(chief, contr
     assert [row.key_sha256 for row in Registration.objects.all()] == [licence.fingerprint(KEY)]
 
 
+def test_a_licence_server_that_does_not_answer_is_said(chief, control_plane):
+    control_plane.down = True
+    refused = activate(chief)
+    assert (refused.status_code, refused.json()["code"]) == (502, "not_registered")
+    assert "does not answer: try again later" in refused.json()["detail"]
+
+
 def test_two_who_register_at_the_same_moment_both_succeed(town):
     """The second is answered when the first is through."""
     for _ in range(2):
@@ -105,3 +112,10 @@ def test_an_installation_without_a_licence_never_notices(town, control_plane):
     assert client("get", BASE).status_code == 200
     assert activate(client).status_code == 204
     assert sent(control_plane) == []
+
+
+def test_the_pages_are_one_that_registers_until_then(chief):
+    paths = lambda: {page["component"] for page in manifest.routes(licence.locked())}  # noqa: E731
+    assert paths() == {"./Activation"}
+    activate(chief)
+    assert paths() == {"./VirtualHosts", "./Parameters", "./ThemeEditor"}

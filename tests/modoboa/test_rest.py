@@ -8,7 +8,9 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection, transaction
+from django.urls import resolve
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from modoboa.admin.models import Domain
 from rest_framework.authtoken.models import Token
 
@@ -202,6 +204,8 @@ def test_a_wrong_token_is_said_and_not_taken_for_silence(api, control_plane):
     assert "a token is needed" in listed["stale_because"]
     assert "CONTROL_TOKEN" in listed["stale_because"]
     assert listed["stale_since"]
+    control_plane.answers.clear()
+    assert api("get", BASE).json()["stale_since"] is None
 
 
 def test_what_the_control_plane_has_not_confirmed_says_who_waits_for_whom(api, control_plane):
@@ -431,6 +435,8 @@ def test_parameters_are_the_control_planes_settings(api, control_plane):
     assert api("put", path, {"renewal_threshold_days": 30}).json()["renewal_threshold_days"] == 30
     assert control_plane.asked[-1] == ("PUT", "/settings", {"renewal_threshold_days": 30})
     assert api("put", path, {"renewal_threshold_days": 0}).status_code == 400
+    api("put", path, {"acme_profile": ""})
+    assert control_plane.asked[-1] == ("PUT", "/settings", {"acme_profile": None})
 
 
 def test_the_control_plane_tries_an_authority_itself(api, control_plane):
@@ -463,3 +469,51 @@ def test_a_host_that_the_control_plane_lost_is_told_again(api, control_plane):
     api("get", BASE)
     assert sync.push_all() == 0
     assert set(control_plane.hosts) == {ACME, GLOBEX}
+
+
+def test_no_database_transaction_is_held_while_the_control_plane_is_asked(api, town):
+    """A slow one would keep rows locked, and with SQLite every writer waiting."""
+    ours = [BASE, f"{BASE}{pk(ACME)}/", f"{BASE}for_domain/1/", f"{BASE}activate/"]
+    ours += [f"{BASE}{pk(ACME)}/{part}/" for part in ("theme", "renew", "retry_provisioning")]
+    ours += ["/api/v2/parameters/virtualhosts/", "/api/v2/parameters/virtualhosts/test_authority/"]
+    for path in ours:
+        assert "default" in resolve(path).func._non_atomic_requests, path
+    assert connection.settings_dict["ATOMIC_REQUESTS"]
+
+
+def test_a_mirror_is_asked_for_anew_after_two_seconds_and_not_before(api, control_plane):
+    control_plane.hosts[ACME] |= READY
+    for seconds, status in ((0, "pending"), (3, "ready")):
+        then = timezone.now() - timedelta(seconds=seconds)
+        VirtualHost.objects.filter(name=ACME).update(mirrored_at=then)
+        control_plane.asked.clear()
+        assert api("get", f"{BASE}{pk(ACME)}/").json()["provisioning_status"] == status
+        assert len(control_plane.asked) == (seconds > 0)
+
+
+def test_an_answer_without_the_chain_leaves_the_one_that_is_known(api, control_plane):
+    known = {**READY["certificate"], "sha256": "ab" * 32}
+    control_plane.hosts[ACME] |= READY | {"certificate": {**known, "chain": [{"subject": ACME}]}}
+    age(ACME)
+    api("get", f"{BASE}{pk(ACME)}/")
+    answer = 202, {"hostname": ACME, **READY, "certificate": known}
+    control_plane.answers["POST", f"/virtualhosts/{ACME}/renew"] = answer
+    api("post", f"{BASE}{pk(ACME)}/renew/")
+    assert VirtualHost.objects.get(name=ACME).certificate["chain"] == [{"subject": ACME}]
+
+
+def test_what_is_stale_is_as_old_as_the_oldest_that_is_shown(api, control_plane):
+    control_plane.down = True
+    oldest = timezone.now() - timedelta(hours=2)
+    VirtualHost.objects.filter(name=ACME).update(mirrored_at=oldest)
+    age_of = timezone.now() - timedelta(hours=1)
+    VirtualHost.objects.filter(name=GLOBEX).update(mirrored_at=age_of)
+    assert parse_datetime(api("get", BASE).json()["stale_since"]) == oldest
+
+
+def test_the_control_planes_faults_stand_by_their_field(api, control_plane):
+    fault = {"acme_email": ["is no address"]}
+    refused = 422, {"message": "acme_email: is no address", "errors": {"json": fault}}
+    control_plane.answers["PUT", "/settings"] = refused
+    answer = api("put", "/api/v2/parameters/virtualhosts/", {"acme_email": "a@b.test"})
+    assert (answer.status_code, answer.json()["errors"]) == (422, fault)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from modoboa.admin.models import Alias, Domain, Mailbox
+from django.test import RequestFactory
+from modoboa.admin.models import Alias, Domain, DomainAlias, Mailbox
 from modoboa.core.models import User
+from modoboa.lib.permissions import grant_access_to_object
+from modoboa.lib.signals import set_current_request
 
+from modoboa_ext import hosts
 from tests.modoboa.town import ACME, GLOBEX, PASSWORD, PRIMARY, Town, browser
 from tests.modoboa.ways import held
 
@@ -174,3 +178,40 @@ def test_what_modoboa_does_for_others_sees_everything(administrator, town):
     )
     assert answer.status_code == 200, answer.content
     assert not ObjectAccess.objects.filter(user=other, content_type__model="domain").exists()
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_domain_aliases_are_where_their_domain_is(administrator, town, version):
+    for name, domain in town.domains.items():
+        alias = DomainAlias(name=f"also.{name}", target=domain, enabled=True)
+        alias.save(creator=User.objects.get(username="admin"))
+        grant_access_to_object(administrator, alias)
+    client = browser(GLOBEX, authorization=f"Bearer {held(GLOBEX, administrator)['access_token']}")
+    path = f"/api/{version}/domainaliases/"
+    listed = client.get(path, secure=True).json()
+    rows = listed["results"] if isinstance(listed, dict) else listed
+    assert [row["name"] for row in rows] == ["also.globex.test"]
+    elsewhere = DomainAlias.objects.get(name="also.acme.test")
+    assert client.get(f"{path}{elsewhere.pk}/", secure=True).status_code == 404
+    body = {"name": "more.acme.test", "target": town.domains["acme.test"].pk, "enabled": True}
+    made = client.post(path, body, content_type="application/json", secure=True)
+    assert made.status_code in (400, 403)
+    assert not DomainAlias.objects.filter(name="more.acme.test").exists()
+
+
+def test_what_is_asked_about_somebody_else_is_answered_as_everywhere(
+    administrator, colleague, town
+):
+    """As where Modoboa, in a request of the administrator's, hands over what somebody owned."""
+    request = RequestFactory().get("/")
+    request.virtual_host, request.user = hosts.lookup(GLOBEX), administrator
+    set_current_request(request)
+    try:
+        acme = town.domains["acme.test"]
+        assert not administrator.can_access(acme)
+        assert colleague.can_access(acme)
+        for person, seen in ((administrator, False), (colleague, True)):
+            about = person.objectaccess_set.filter(content_type__model="domain", object_id=acme.pk)
+            assert about.exists() == seen
+    finally:
+        set_current_request(None)

@@ -10,18 +10,20 @@ import pytest
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.models import Session
 from django.db import OperationalError, connection
-from modoboa.admin.models import Domain
+from modoboa.admin.models import Domain, Mailbox
 from modoboa.core.models import User
 from rest_framework.authtoken.models import Token
 
 from modoboa_ext import hosts, people
-from modoboa_ext.models import Link
+from modoboa_ext.models import Link, VirtualHost
 from tests.modoboa.town import ACME, GLOBEX, Town, browser, sign_in
 from tests.modoboa.ways import (
     SecondFactorElsewhere,
     SecondFactorHere,
     SecurityKeyElsewhere,
     authorize,
+    bearer_counts,
+    carried,
     held,
     post_form,
     signed_in,
@@ -49,6 +51,60 @@ def nobody_can_be_read() -> Iterator[None]:
     with connection.execute_wrapper(broken):
         yield
     people.recent.forget()
+
+
+def test_a_session_that_is_carried_to_someone_elses_host_ends(town: Town):
+    user = town.people["SimpleUsers"]
+    client = signed_in(GLOBEX, user)
+    assert authorize(carried(client, ACME), ACME) is None
+    assert sessions_of(user) == 0
+    assert authorize(client, GLOBEX) is None
+
+
+def grow_old(seconds: float) -> None:
+    """Let whatever is remembered have been asked for this long ago."""
+    for memory in (hosts.recent, people.recent):
+        memory.answers = {key: (at - seconds, said) for key, (at, said) in memory.answers.items()}
+
+
+def disable(user: User) -> None:
+    User.objects.filter(pk=user.pk).update(is_active=False)
+
+
+def unlink(user: User) -> None:
+    Link.objects.all().delete()
+
+
+def move(user: User) -> None:
+    Mailbox.objects.filter(user=user).update(domain=Domain.objects.get(name="acme.test"))
+
+
+def close(user: User) -> None:
+    VirtualHost.objects.update(enabled=False)
+
+
+@pytest.mark.parametrize("change", [disable, unlink, move, close])
+def test_a_change_acts_where_it_was_remembered_otherwise_for_a_second(town: Town, change):
+    user = town.people["SimpleUsers"]
+    token, client = held(GLOBEX, user)["access_token"], signed_in(GLOBEX, user)
+    assert bearer_counts(GLOBEX, token)
+    assert authorize(client, GLOBEX)
+    change(user)
+    grow_old(1.0)
+    assert authorize(client, GLOBEX) is None
+    assert not bearer_counts(GLOBEX, token)
+
+
+def test_what_is_remembered_while_a_change_is_saved_is_void_when_it_is(
+    town: Town, django_capture_on_commit_callbacks
+):
+    """Another request reads the former state before the commit."""
+    with django_capture_on_commit_callbacks(execute=True):
+        town.hosts[GLOBEX].change()
+        hosts.recent.remember(GLOBEX, hosts.Host(GLOBEX, "tenant"))
+        people.recent.remember((1, GLOBEX), frozenset())
+        assert hosts.recent.answers
+    assert (hosts.recent.answers, people.recent.answers) == ({}, {})
 
 
 def test_a_second_factor_at_someone_elses_host_begins_no_session(town: Town):

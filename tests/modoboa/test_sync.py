@@ -18,9 +18,11 @@ from rq.cron import CronScheduler
 from modoboa_ext import jobs, linking, mirror, sync
 from modoboa_ext.control_plane import ControlPlane, Unauthorised, connect
 from modoboa_ext.models import Link, VirtualHost
+from modoboa_ext.settings import option
 from tests.modoboa.town import ACME, GLOBEX, Town
 
 pytestmark = pytest.mark.django_db
+GLOBEX_PUT = ("PUT", f"/virtualhosts/{GLOBEX}")
 DUE = {"renew_at": "2020-01-01T00:00:00+00:00", "not_after": "2020-02-01T00:00:00+00:00"}
 
 
@@ -101,8 +103,7 @@ class Late(ControlPlane):
     """The control plane as a worker sees it whose first removal arrives when `meanwhile` is done."""
 
     def __init__(self, meanwhile: Callable[[], object]) -> None:
-        known = connect()
-        super().__init__(known.base.removesuffix("/api/v1"), "for tests only")
+        super().__init__(option("CONTROL_URL"), None)
         self.meanwhile = [meanwhile]
 
     def delete(self, name: str, generation: int) -> None:
@@ -171,6 +172,53 @@ def test_a_later_generation_recorded_over_there_is_overtaken(told, town, jobs_lo
     assert GLOBEX not in told.hosts
     assert VirtualHost.objects.get(name=ACME).generation == 10**14 + 1
     assert not [record for record in jobs_log.records if record.levelname == "ERROR"]
+
+
+def test_what_is_somebody_elses_over_there_is_not_overtaken(told, town):
+    told.overwrite(ACME, owner="script", generation=10**14)
+    town.hosts[ACME].change(enabled=False)
+    assert sync.push_all() == 1
+    assert VirtualHost.objects.get(name=ACME).generation < 10**14
+
+
+def test_a_confirmation_counts_for_what_was_sent_and_not_for_a_later_change(told, town):
+    """The host is changed while the control plane answers."""
+
+    class Slow(ControlPlane):
+        def put(self, name: str, **wanted: object) -> dict[str, object]:
+            answer = super().put(name, **wanted)
+            VirtualHost.objects.get(name=name).change(enabled=False)
+            return answer
+
+    town.hosts[ACME].change()
+    sync.push(VirtualHost.objects.get(name=ACME), Slow(option("CONTROL_URL"), None))
+    assert not VirtualHost.objects.get(name=ACME).confirmed
+    assert sync.push_all() == 0
+    assert told.hosts[ACME]["enabled"] is False
+
+
+def test_removals_are_told_first(told, town):
+    """What they let go of, others may be waiting for."""
+    town.hosts[ACME].change()
+    town.hosts[GLOBEX].bury(timezone.now())
+    told.asked.clear()
+    assert sync.push_all() == 0
+    assert [method for method, _, _ in told.asked] == ["DELETE", "PUT"]
+
+
+def test_to_let_go_of_one_domain_takes_away_no_other(told, town):
+    """Both exchange one domain; globex.example stays."""
+    chief = town.people["SuperAdmins"]
+    stays = Domain.objects.create(name="globex.example")
+    linking.set_hostname(stays, GLOBEX, chief)
+    sync.push_all()
+    told.asked.clear()
+    linking.set_hostname(town.domains["acme.test"], GLOBEX, chief)
+    linking.set_hostname(town.domains["globex.test"], ACME, chief)
+    assert sync.push_all() == 0
+    put = [body["domains"] for method, path, body in told.asked if (method, path) == GLOBEX_PUT]
+    assert ["globex.example"] in put
+    assert all("globex.example" in domains for domains in put)
 
 
 def test_a_host_that_is_somebody_elses_over_there_can_be_deleted_here(told, town):
@@ -312,6 +360,14 @@ def test_compare_names_each_difference_and_sync_mends_it(told):
     assert f"{ACME}: domains is ['acme.test'] here and [] there" in out.getvalue()
     call_command("virtualhosts_sync", "--all", stdout=out)
     call_command("virtualhosts_compare", stdout=out)
+
+
+def test_compare_names_a_removal_that_waits(told, town):
+    town.hosts[ACME].bury(timezone.now())
+    out = io.StringIO()
+    with pytest.raises(CommandError, match="1 differences"):
+        call_command("virtualhosts_compare", stdout=out)
+    assert out.getvalue() == f"{ACME}: presence is False here and True there\n"
 
 
 @pytest.mark.parametrize("change", [{"enabled": False}, {"domains": []}, {"generation": 10**14}])
