@@ -13,10 +13,8 @@ local C = ffi.C
 
 ffi.cdef([[
 int SSL_use_cert_and_key(void *ssl, X509 *x, EVP_PKEY *pkey, void *chain, int override);
-void SSL_certs_clear(void *ssl);
 void SSL_set_cert_cb(void *ssl, void *callback, void *argument);
 void *SSL_get_SSL_CTX(void *ssl);
-void *SSL_new(void *ctx);
 void SSL_free(void *ssl);
 int SSL_copy_session_id(void *to, void *from);
 ]])
@@ -52,7 +50,7 @@ end
 local function parsed(hostname, host)
   if host.parsed then
     local known = host.parsed
-    return x509.share_key(known.leaf, known.key, known.is_ec), known.key, known.is_ec
+    return known.leaf, known.key, known.is_ec
   end
   local der = sealing.open(host.kid, host.sealed, hostname, host.spki)
   local key, is_ec = nil, false

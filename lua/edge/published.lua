@@ -11,6 +11,8 @@ local CERTIFICATE = { "chain", "key", "spki", "sha256" }
 local STATES = { active = "A", pending = "P", disabled = "D", deleted = "X" }
 local LONGEST_CHAIN = 65536
 local LONGEST_TEXT = 8192
+local UNPARSED = "the leaf certificate cannot be parsed"
+local WEAK = " has a key or signature that is too weak for OpenSSL"
 
 --- The two commands that read one host.
 function _M.commands(hostname)
@@ -54,25 +56,28 @@ local function record(fields, held_theme)
   }
 end
 
---- The leaf of a chain, which is the key's; nil and why.
+--- The leaf of a chain, which is the key's and has one public key with it; nil and why.
 local function matching_leaf(key, is_ec, der)
   local leaf = x509.leaf_with(key, is_ec, der)
   if leaf then
-    return leaf
+    return x509.share_key(leaf, key, is_ec), UNPARSED
   end
   leaf = x509.certificate(der)
   if not leaf then
-    return nil, "the leaf certificate cannot be parsed"
+    return nil, UNPARSED
   end
   if not x509.matches(leaf, key) then
     return nil, "the key is not the certificate's"
   end
-  return leaf
+  return x509.share_key(leaf, key, is_ec), UNPARSED
 end
 
 local function check_leaf(leaf, hostname, good)
   if not x509.names(leaf, hostname) then
     return nil, "the certificate is not for this hostname"
+  end
+  if not x509.is_strong(leaf, true) then
+    return nil, "the certificate" .. WEAK
   end
   local not_before, not_after = x509.validity(leaf)
   if not not_before or not not_after or not_after <= not_before then
@@ -87,16 +92,18 @@ local function check_leaf(leaf, hostname, good)
   return not_after
 end
 
---- Whether an intermediate can be parsed; those that are held have been.
-local function is_parsable(id, der)
+--- Why an intermediate is not to be sent, or nil; those that are held may be.
+local function fault_of(id, der)
   if held.intermediate(id) then
-    return true
+    return nil
   end
   local certificate = x509.certificate(der)
-  if certificate then
-    x509.free_certificate(certificate)
+  if not certificate then
+    return "a certificate of the chain cannot be parsed"
   end
-  return certificate ~= nil
+  local is_strong = x509.is_strong(certificate)
+  x509.free_certificate(certificate)
+  return not is_strong and "a certificate of the chain" .. WEAK or nil
 end
 
 local function id_of(der)
@@ -107,8 +114,9 @@ local function intermediates(ders)
   local by_id, ids = {}, {}
   for position = 2, #ders do
     local id = id_of(ders[position])
-    if not is_parsable(id, ders[position]) then
-      return nil, "a certificate of the chain cannot be parsed"
+    local fault = fault_of(id, ders[position])
+    if fault then
+      return nil, fault
     end
     by_id[id], ids[#ids + 1] = ders[position], id
   end

@@ -35,10 +35,17 @@ void *OPENSSL_sk_new_null(void);
 int OPENSSL_sk_push(void *stack, const void *data);
 void OPENSSL_sk_free(void *stack);
 void ERR_clear_error(void);
+const void *TLS_method(void);
+void *SSL_CTX_new(const void *method);
+void *SSL_new(void *ctx);
+void SSL_certs_clear(void *ssl);
+int SSL_use_certificate(void *ssl, X509 *x);
+long SSL_ctrl(void *ssl, int command, long number, void *pointer);
 ]])
 
 local EVP_PKEY_EC = 408
-local NO_PARTIAL_WILDCARDS = 4
+local NAMES = 4 + 32 -- no partial wildcards, and never the common name
+local ADD_TO_CHAIN = 89
 local DAY = 86400
 local BEGIN, END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 local ANY_PURPOSE = -1
@@ -65,6 +72,7 @@ end
 
 local has_bare, bare = pcall(bare_context)
 local has_method, method = pcall(own_method)
+local scales = C.SSL_new(C.SSL_CTX_new(C.TLS_method())) -- a connection that is never spoken over
 
 --- Parse `der` in a library context (nil: the usual one).
 local function parse(der, context)
@@ -190,7 +198,7 @@ end
 
 --- Whether the certificate is for `hostname` (RFC 9525 §6.3).
 function _M.names(x509, hostname)
-  local verdict = C.X509_check_host(x509, hostname, #hostname, NO_PARTIAL_WILDCARDS, nil)
+  local verdict = C.X509_check_host(x509, hostname, #hostname, NAMES, nil)
   C.ERR_clear_error()
   return verdict == 1
 end
@@ -198,6 +206,16 @@ end
 --- Whether the certificate's public key is the private key's.
 function _M.matches(x509, pkey)
   local verdict = C.X509_check_private_key(x509, pkey)
+  C.ERR_clear_error()
+  return verdict == 1
+end
+
+--- Whether OpenSSL would hand out a leaf (whose key is its own by now), or a certificate above one: at its security
+--- level it does not with a key or a signature that is too weak, and then the whole handshake fails.
+function _M.is_strong(x509, is_leaf)
+  local verdict = is_leaf and C.SSL_use_certificate(scales, x509)
+    or C.SSL_ctrl(scales, ADD_TO_CHAIN, 1, x509)
+  C.SSL_certs_clear(scales)
   C.ERR_clear_error()
   return verdict == 1
 end

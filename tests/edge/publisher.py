@@ -67,7 +67,7 @@ class Authority:
         not_before: datetime.datetime = NOW - DAY,
         not_after: datetime.datetime = NOW + 90 * DAY,
     ) -> Leaf:
-        """A leaf for `hostname`, its key of `kind` `ec`, `rsa` or `p384`."""
+        """A leaf for `hostname`, its key of a `kind` that `make_key` has."""
         key = make_key(kind)
         certificate = sign(
             hostname, key.public_key(), "Edge Test CA", self.key, False, not_before, not_after
@@ -76,9 +76,9 @@ class Authority:
 
 
 def make_key(kind: str) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
-    """A private key of `kind` `ec`, `rsa` or `p384`."""
-    if kind == "rsa":
-        return rsa.generate_private_key(65537, 2048)
+    """A private key of `kind` `ec`, `rsa`, `p384` or `weak` (RSA of 1024 bits)."""
+    if kind in ("rsa", "weak"):
+        return rsa.generate_private_key(65537, 2048 if kind == "rsa" else 1024)
     return ec.generate_private_key(ec.SECP384R1() if kind == "p384" else ec.SECP256R1())
 
 
@@ -90,8 +90,9 @@ def sign(
     ca: bool = False,
     not_before: datetime.datetime = NOW - DAY,
     not_after: datetime.datetime = NOW + 365 * DAY,
+    has_san: bool = True,
 ) -> x509.Certificate:
-    """One certificate; leaves carry their subject as SAN."""
+    """One certificate; leaves carry their subject as SAN, unless told otherwise."""
     builder = x509.CertificateBuilder(
         issuer_name=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]),
         subject_name=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject[:64])]),
@@ -104,7 +105,7 @@ def sign(
         builder = builder.add_extension(
             x509.KeyUsage(False, False, False, False, False, True, True, False, False), True
         )
-    else:
+    elif has_san:
         builder = builder.add_extension(
             x509.SubjectAlternativeName([x509.DNSName(subject)]), critical=False
         )
@@ -138,8 +139,12 @@ class Leaf:
     @property
     def chain(self) -> str:
         """PEM, leaf first."""
-        above = (c.public_bytes(serialization.Encoding.PEM).decode() for c in self.above)
-        return self.pem + "".join(above)
+        return self.pem + self.above_pem
+
+    @property
+    def above_pem(self) -> str:
+        """PEM of what stands above it."""
+        return "".join(c.public_bytes(serialization.Encoding.PEM).decode() for c in self.above)
 
     @property
     def key_der(self) -> bytes:

@@ -2,11 +2,13 @@
 
 import base64
 import json
+import ssl
 import time
 
 import pytest
 
 from tests.edge.conftest import A, B
+from tests.edge.publisher import DAY, NOW, Leaf, make_key, sign
 from tests.edge.visitor import eventually
 
 
@@ -62,23 +64,42 @@ def other_leaf(**options):
 
     def corrupt(edge):
         name = options.pop("name", A)
-        leaf = edge.publisher.authority.leaf(name, **options)
-        sealed = edge.publisher.keyring.seal(leaf, hostname=A)
-        edge.redis.hset(f"vh:cert:{A}", mapping=edge.publisher.certificate_fields(leaf, sealed))
-        edge.redis.hset(f"vh:host:{A}", "cert", leaf.sha256)
+        put(edge, edge.publisher.authority.leaf(name, **options))
 
     return corrupt
 
 
-def expired(edge):
-    from tests.edge.publisher import DAY, NOW
+def put(edge, leaf):
+    """This certificate for A."""
+    sealed = edge.publisher.keyring.seal(leaf, hostname=A)
+    edge.redis.hset(f"vh:cert:{A}", mapping=edge.publisher.certificate_fields(leaf, sealed))
+    edge.redis.hset(f"vh:host:{A}", "cert", leaf.sha256)
 
+
+def without_san(edge):
+    key, authority = make_key("ec"), edge.publisher.authority
+    leaf = sign(A, key.public_key(), "Edge Test CA", authority.key, has_san=False)
+    put(edge, Leaf(A, key, leaf, [authority.intermediate]))
+
+
+def weak_above(edge):
+    """Signed by a CA whose key is too weak, which itself is well signed."""
+    key, ca, root = make_key("ec"), make_key("weak"), edge.publisher.authority.root_key
+    above = sign("Weak CA", ca.public_key(), "Edge Test Root", root, ca=True)
+    put(edge, Leaf(A, key, sign(A, key.public_key(), "Weak CA", ca), [above]))
+
+
+def with_more_behind(edge):
+    leaf = edge.publisher.leaves[A]
+    more = ssl.DER_cert_to_PEM_cert(leaf.der + b"more")
+    return more + leaf.chain.removeprefix(leaf.pem)
+
+
+def expired(edge):
     other_leaf(not_before=NOW - 9 * DAY, not_after=NOW - DAY)(edge)
 
 
 def not_yet(edge):
-    from tests.edge.publisher import DAY, NOW
-
     other_leaf(not_before=NOW + 9 * DAY, not_after=NOW + 99 * DAY)(edge)
 
 
@@ -93,6 +114,10 @@ CERTIFICATE = {
     "second certificate broken": cert(chain=lambda e: chain_of(e)[:-200]),
     "chain with a NUL": cert(chain=lambda e: chain_of(e)[:300] + "\0" + chain_of(e)[300:]),
     "10 MB chain": cert(chain="A" * 10_000_000),
+    "a chain of more than 64 kB": cert(
+        chain=lambda e: chain_of(e) + e.publisher.leaves[A].above_pem * 200
+    ),
+    "a leaf with more behind it": cert(chain=with_more_behind),
     "the other host's chain": cert(chain=lambda e: chain_of(e, B)),
     "key of another certificate": cert(
         key=lambda e: e.publisher.keyring.seal(e.publisher.leaves[B], hostname=A)
@@ -115,6 +140,10 @@ CERTIFICATE = {
     "certificate is a list": wrong_type(f"vh:cert:{A}"),
     "certificate is gone": gone(f"vh:cert:{A}"),
     "certificate for another name": other_leaf(name="evil.test"),
+    "certificate for a part of the label": other_leaf(name="m*.acme.test"),
+    "certificate that has the name as its common name alone": without_san,
+    "key of 1024 bits": other_leaf(kind="weak"),
+    "key of 1024 bits above it": weak_above,
     "expired": expired,
     "not valid yet": not_yet,
 }
@@ -138,6 +167,7 @@ LOOKS = {
     "hsts is text": host(hsts="forever; preload"),
     "hsts with a newline": host(hsts="1\r\nX-Evil: 1"),
     "domains with markup": host(domains="<script>"),
+    "domains with another line": host(domains='a.test\n{"theme_primary_color":"#112233"}'),
     "kind made up": host(kind="primary"),
     "generation is text": host(generation="x"),
 }
@@ -218,6 +248,7 @@ def test_a_bad_theme_or_header_value_is_left_out(both, kind):
     told = dict(json.loads(answer.body)["headers"])
     assert told["X-Virtual-Host"] == A
     assert "X-Virtual-Host-Theme" not in told
+    assert json.loads(both.status(f"/hosts/{A}").body)["domains"] == ""
     assert "strict-transport-security" not in answer.headers
     assert "x-evil" not in answer.headers
     page = both.get(A, "/").body
