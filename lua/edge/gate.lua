@@ -26,14 +26,10 @@ local OPEN_TO_TENANTS = {
   "^/api/o/%.well%-known/",
 }
 
---- Refuse; over HTTP/1 the connection ends with it (HTTP/2 knows no such header, RFC 9113 §8.2.2).
 local function refuse(status, result, name)
   count(result)
   if name then
     journal.about(name, "request refused: ", status)
-  end
-  if ngx.req.http_version() < 2 then
-    ngx.header["Connection"] = "close"
   end
   return exit(status)
 end

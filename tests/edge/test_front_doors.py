@@ -37,6 +37,16 @@ def test_a_host_that_is_not_live_is_404_and_one_that_is_not_the_connections_own_
         assert visit.get("/api/", "nobody.test").status == 404
 
 
+@pytest.mark.parametrize("state", ["pending", "disabled", "deleted"])
+def test_who_is_known_but_not_live_is_404_on_anothers_connection_which_goes_on(edge, state):
+    name = f"{state}-for-others.acme.test"
+    edge.settle(edge.publisher.publish(name, state=state, with_certificate=False))
+    with edge.visit(A) as visit:
+        answer = visit.get("/api/", name)
+        assert (answer.status, answer.headers["connection"]) == (404, "keep-alive")
+        assert visit.get("/api/", A).status == 200
+
+
 def test_modoboa_is_told_the_host_once_and_nothing_that_a_client_made_up(edge):
     forged = {
         "X-Virtual-Host": B,
@@ -44,6 +54,11 @@ def test_modoboa_is_told_the_host_once_and_nothing_that_a_client_made_up(edge):
         "X-Forwarded-For": "203.0.113.9",
         "X-Forwarded-Proto": "http",
         "X-Forwarded-Host": "evil.test",
+        "X-Forwarded-Port": "1",
+        "X-Forwarded-Server": "evil.test",
+        "X-Forwarded-Ssl": "off",
+        "X-Scheme": "http",
+        "Proxy": "http://evil.test",
         "X-Real-IP": "203.0.113.9",
         "Forwarded": "host=evil.test",
         "X-Original-URL": "/evil",
@@ -60,6 +75,11 @@ def test_modoboa_is_told_the_host_once_and_nothing_that_a_client_made_up(edge):
     for name in (
         "x-real-ip",
         "x-forwarded-host",
+        "x-forwarded-port",
+        "x-forwarded-server",
+        "x-forwarded-ssl",
+        "x-scheme",
+        "proxy",
         "forwarded",
         "x-original-url",
         "x-rewrite-url",
