@@ -22,6 +22,15 @@ function _M.note(name, reason)
   end
 end
 
+--- Forget who is not among `names`, of which a complete data set consists.
+function _M.retain(names)
+  for name in pairs(why) do
+    if not names[name] then
+      _M.note(name, nil)
+    end
+  end
+end
+
 --- Take over from another worker: what it reported is refused until a new look says otherwise.
 function _M.recall()
   for name in (state:get("refused") or ""):gmatch("%S+") do

@@ -91,9 +91,9 @@ local function drop_absent(seen)
     if not seen[name] then
       index.delete(name)
       held.drop(name)
-      refusals.note(name, nil)
     end
   end
+  refusals.retain(seen) -- (1) also of those whose record was never good enough for the index
 end
 
 --- Tell who is refused now; before a revision is applied, so that no heartbeat has the one without the other.

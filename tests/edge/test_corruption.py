@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.edge import outages
 from tests.edge.conftest import A, B
 from tests.edge.publisher import DAY, NOW, Leaf, make_key, sign
 from tests.edge.visitor import eventually
@@ -334,6 +335,22 @@ def test_a_record_of_a_revision_that_never_was_is_refused_and_heals(both):
     eventually(lambda: both.metric("edge_refused_publishes") == 1)
     assert both.serves(A) == leaf
     good(both)
+
+
+def test_who_is_refused_and_absent_from_a_complete_new_data_set_is_refused_no_longer(edges):
+    edge, bad = edges.make(), "bad.acme.test"
+    edge.settle(edge.publisher.publish(A))
+    revision = int(edge.redis.incr("vh:rev"))
+    edge.redis.hset(f"vh:host:{bad}", mapping={"rev": revision, "state": "on fire"})
+    edge.redis.zadd("vh:hosts", {bad: revision})
+    edge.redis.publish("vh:changed", revision)
+    eventually(lambda: edge.metric("edge_refused_publishes") == 1)
+    outages.refill(edge, "e2")
+    eventually(lambda: edge.metric("edge_refused_publishes") == 0)
+    key = "vh:edge:" + edge.env["EDGE_ID"]
+    eventually(lambda: edge.redis.hgetall(key).get("epoch") == "e2")
+    assert edge.redis.hget(key, "refused") == ""
+    assert edge.serves(A) == edge.publisher.leaves[A].sha256
 
 
 def publish_spoilt(edge, leaf, names):
