@@ -70,9 +70,10 @@ function _M.metrics()
 end
 
 local function watch(name)
-  local seconds = tonumber(ngx.var.arg_seconds) or 600
-  journal.watch(name, math.min(seconds, LONGEST_WATCH))
-  return answer({ hostname = name, watched_seconds = math.min(seconds, LONGEST_WATCH) })
+  local asked = tonumber(ngx.var.arg_seconds) or 600
+  local seconds = math.floor(math.min(asked, LONGEST_WATCH)) -- (1) shared memory keeps a part of a millisecond for good
+  journal.watch(name, seconds)
+  return answer({ hostname = name, watched_seconds = seconds })
 end
 
 local function report(entry)

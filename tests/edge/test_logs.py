@@ -1,5 +1,6 @@
 """What an operator reads in the logs, and what never stands there."""
 
+import json
 import socket
 import subprocess
 import time
@@ -99,6 +100,33 @@ def test_a_watched_host_tells_of_every_handshake_and_request_though_nothing_chan
     eventually(lambda: f"watched {A}: handshake begun: may resume a session" in edge.log())
     assert f"watched {A}: request let in: revision {revision}" in edge.log()
     assert f"watched {B}" not in edge.log()
+
+
+@pytest.mark.parametrize("seconds", ["0", "0.0001", "1"])
+def test_watching_a_host_ends(edges, seconds):
+    edge = edges.make(workers="1", log_lines="1000")
+    edge.settle(edge.publisher.publish(A))
+
+    def lines():
+        """What one request more adds to what the log says of the host, written a second late."""
+        before = edge.log().count(f"watched {A}")
+        assert edge.get(A).status == 200
+        time.sleep(1.2)
+        return edge.log().count(f"watched {A}") - before
+
+    edge.status(f"/hosts/{A}?seconds=60", "POST")
+    eventually(lines, seconds=10)
+    edge.status(f"/hosts/{A}?seconds={seconds}", "POST")
+    eventually(lambda: lines() == 0, seconds=15)
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"), [("", 600), ("?seconds=7", 7), ("?seconds=1e9", 86400)]
+)
+def test_a_host_is_watched_for_as_long_as_asked_and_a_day_at_most(edge, asked, given):
+    answer = edge.status(f"/hosts/{B}{asked}", "POST")
+    assert json.loads(answer.body) == {"hostname": B, "watched_seconds": given}
+    edge.status(f"/hosts/{B}?seconds=0", "POST")
 
 
 def test_lines_above_the_cap_are_counted_and_left_out(edges):
