@@ -29,7 +29,7 @@ local function wait(name)
   return entry
 end
 
---- The entry of a canonical name; nil when there is no such live host. Yields when Redis or the index is waited for.
+--- The entry of a canonical name, live or not; nil without. Yields when Redis or the index is waited for.
 function _M.find(name)
   local host = held.get(name)
   local word = host and host.word
@@ -42,7 +42,7 @@ function _M.find(name)
   if not word then
     return wait(name)
   end
-  return word:find("^A%d") and hosts.add(name, word) or nil
+  return hosts.add(name, word)
 end
 
 return _M

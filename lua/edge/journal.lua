@@ -80,7 +80,7 @@ function _M.refresh()
   local found = {}
   for _, key in ipairs(state:get_keys(0)) do
     local hostname = key:match("^watch|(.*)$")
-    if hostname and state:get(key) then
+    if hostname then
       found[hostname] = true
     end
   end

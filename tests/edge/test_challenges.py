@@ -4,7 +4,7 @@ import pytest
 
 from tests.edge.conftest import A
 from tests.edge.test_routes import HEADERS
-from tests.edge.visitor import plain
+from tests.edge.visitor import eventually, plain
 
 TOKEN = "abcdefghijklmnop_-"
 CONDITIONAL = {"If-Match": 412, "If-Unmodified-Since": 412, "If-None-Match": 304}
@@ -31,6 +31,35 @@ def test_an_answered_challenge_bears_conditions_and_ranges(answering, headers):
         assert answer.body.endswith(ANSWER) == (expected == 200)
     assert plain(answering.http, PATH, A).body == ANSWER
     assert answering.exits() == 0
+
+
+@pytest.mark.parametrize("index", ["complete", "unreadable"])
+def test_a_deleted_host_answers_none(edges, index):
+    edge = edges.make(start=False)
+    for name in ("gone.acme.test", "here.acme.test"):
+        edge.publisher.publish(name)
+        edge.publisher.challenge(name, TOKEN, ANSWER.decode())
+    edge.publisher.withdraw("gone.acme.test")
+    if index == "unreadable":
+        edge.redis.rename("vh:hosts", "elsewhere")
+        edge.redis.set("vh:hosts", "no set")
+    edge.start()
+    eventually(lambda: plain(edge.http, PATH, "here.acme.test").body == ANSWER)
+    for name in ("gone.acme.test", "never.acme.test"):
+        assert plain(edge.http, PATH, name).status == 404
+
+
+def test_what_is_no_key_authorization_is_not_answered(answering):
+    long, short = "t" * 128, "t" * 16
+    for token in (long, short):
+        answering.publisher.challenge(A, token, token + ".t")
+        assert plain(answering.http, f"/.well-known/acme-challenge/{token}", A).status == 200
+    for token in (long + "t", short[1:], "%74" + "t" * 15 + "%2f", short + "."):
+        answering.publisher.challenge(A, token, short + ".t")
+        assert plain(answering.http, f"/.well-known/acme-challenge/{token}", A).status == 404
+    for text in ("<script>alert(1)</script>", "two lines\n", "t" * 513):
+        answering.publisher.challenge(A, long, text)
+        assert plain(answering.http, f"/.well-known/acme-challenge/{long}", A).status == 404
 
 
 def test_head_is_answered_without_a_body_and_nothing_else_is_a_challenge(answering):

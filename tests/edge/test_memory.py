@@ -1,5 +1,8 @@
 """Shared memory: another size at a reload is a fresh, empty zone, and no visitor notices."""
 
+import json
+import os
+import signal
 import time
 
 import pytest
@@ -57,6 +60,42 @@ def test_while_redis_is_away_too_what_is_held_is_served_after_such_a_reload(edge
     assert edge.get(A).status == 200
 
 
+def end(edge, disabled, deleted, *, many):
+    """Publish that these are so; `many`: among so many others, at once, that only state and generation are read."""
+    for pid in edge.workers() if many else ():
+        os.kill(pid, signal.SIGSTOP)
+    for name in disabled:
+        edge.publisher.publish(name, state="disabled")
+    for name in deleted:
+        revision = edge.publisher.withdraw(name)
+    for number in range(70) if many else ():
+        revision = edge.publisher.publish(f"n{number}.acme.test", with_certificate=False)
+    for pid in edge.workers() if many else ():
+        os.kill(pid, signal.SIGCONT)
+    edge.settle(revision)
+
+
+@pytest.mark.parametrize("way", ["one by one", "many at once", "absent from a new data set"])
+def test_who_is_not_live_any_more_is_not_served_from_what_was_held(edges, way):
+    edge, off = edges.make(index_memory="2"), "off.acme.test"
+    for name in (off, B, A):
+        edge.settle(edge.publisher.publish(name))
+    if way == "absent from a new data set":
+        for name in (off, B):
+            edge.publisher.leaves.pop(name)
+        outages.refill(edge, "e2")
+    else:
+        end(edge, [off], [B], many=way == "many at once")
+    eventually(lambda: edge.refuses(B) and edge.refuses(off))
+    assert edge.serves(A)
+    edge.redis_process.kill()
+    reload_with(edge, index_memory="3")
+    assert edge.serves(A) == edge.publisher.leaves[A].sha256
+    for _ in range(4):
+        assert edge.refuses(B)
+        assert edge.refuses(off)
+
+
 def test_what_ends_first_is_known_from_what_is_held_also_while_redis_is_empty(edges):
     edge = edges.make()
     edge.publisher.publish(A)
@@ -91,7 +130,10 @@ def test_a_tombstone_leaves_the_index_once_redis_has_purged_it(edges):
     edge.publisher.publish(A)
     revision = edge.publisher.withdraw(B)
     edge.settle(revision)
-    assert edge.status(f"/hosts/{B}").status == 200
+    old = edge.publisher.authority.leaf("old.acme.test", not_before=NOW - 9 * DAY, not_after=NOW)
+    edge.publisher.publish("old.acme.test", leaf=old)
+    eventually(lambda: edge.metric("edge_expired_served") == 1)  # (1) which a sweep finds
+    assert json.loads(edge.status(f"/hosts/{B}").body)["state"] == "deleted"
     edge.redis.zrem("vh:hosts", B)
     edge.redis.set("vh:floor", revision)
     eventually(lambda: edge.status(f"/hosts/{B}").status == 404)

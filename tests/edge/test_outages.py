@@ -113,6 +113,31 @@ def test_absence_counts_in_a_complete_new_epoch_only(live):
     eventually(lambda: outages.alarm(live) is None)
 
 
+@pytest.mark.parametrize("more", [0, 70], ids=["few hosts", "many hosts"])
+def test_a_complete_new_data_set_of_lower_revisions_is_taken_as_it_is(live, more):
+    for _ in range(100):
+        revision = live.publisher.publish(
+            "often.acme.test", state="pending", with_certificate=False
+        )
+    live.settle(revision)
+    live.redis.flushall()
+    live.publisher.begin("e2", complete=False)
+    leaf = live.publisher.authority.leaf(A)
+    live.publisher.publish(A, leaf=leaf)
+    for number in range(more):
+        live.publisher.publish(f"n{number}.acme.test", with_certificate=False)
+    live.publisher.publish(B, state="disabled", generation=2)
+    assert live.serves(B)
+    live.publisher.complete()
+    eventually(lambda: live.refuses(B))
+    eventually(lambda: {live.serves(A) for _ in range(4)} == {leaf.sha256})
+    eventually(lambda: outages.alarm(live) is None)
+    newer = live.publisher.authority.leaf(A)
+    live.settle(live.publisher.publish(A, leaf=newer))
+    eventually(lambda: {live.serves(A) for _ in range(4)} == {newer.sha256})
+    assert live.status(f"/hosts/{B}").body.find(b'"disabled"') > 0
+
+
 def test_an_edge_away_below_the_floor_compares_the_whole_index(live):
     live.redis_process.signal(signal.SIGSTOP)
     live.redis_process.signal(signal.SIGCONT)
@@ -191,6 +216,11 @@ def test_while_the_index_is_incomplete_the_certificate_hook_decides(edges):
     assert edge.refuses("off.acme.test")
     assert edge.refuses("nobody.test")
     assert edge.get(A).status == 200
+    edge.settle(2)
+    assert edge.metric("edge_index_complete") == 0
+    edge.publisher.complete()
+    eventually(lambda: edge.metric("edge_index_complete") == 1)
+    assert edge.serves(A) == edge.publisher.leaves[A].sha256
 
 
 def test_more_live_hosts_than_may_be_asked_for_wait_for_the_index(edges):
@@ -207,6 +237,24 @@ def test_more_live_hosts_than_may_be_asked_for_wait_for_the_index(edges):
         eventually(lambda: sum(one.done() for one in shown) >= 50)
         edge.redis.rename("elsewhere", "vh:hosts")
         assert {one.result() for one in shown} == {leaf.sha256}
+
+
+def test_a_disabled_host_that_waited_for_the_index_is_refused(edges):
+    edge = edges.make(start=False, workers="1")
+    leaf = edge.publisher.authority.leaf("*.early.test")
+    names = [f"n{number}.early.test" for number in range(120)]
+    for name in names:
+        edge.publisher.publish(name, leaf=leaf, state="disabled")
+    edge.redis.rename("vh:hosts", "elsewhere")
+    edge.redis.set("vh:hosts", "unreadable")
+    edge.start()
+    with ThreadPoolExecutor(len(names)) as pool:
+        refused = [pool.submit(edge.refuses, name) for name in names]
+        eventually(lambda: sum(one.done() for one in refused) >= 50)
+        edge.redis.rename("elsewhere", "vh:hosts")
+        assert {one.result() for one in refused} == {True}
+    eventually(lambda: edge.metric("edge_index_complete") == 1)
+    assert edge.metric('edge_handshakes_total{result="served"}') == 0
 
 
 def test_200_at_once_for_one_cold_host_cost_one_read(edges):
