@@ -31,7 +31,10 @@ THEME = {
 INDEX = "<!doctype html><html><head><title>Welcome to Modoboa</title></head><body></body></html>"
 CONFIG = {
     "API_BASE_URL": "https://mail.provider.test/api/v2",
+    "API_DOC_URL": "https://mail.provider.test/api/schema-v2/swagger/",
     "OAUTH_AUTHORITY_URL": "https://mail.provider.test/api/o",
+    "OAUTH_REDIRECT_URI": "https://mail.provider.test/login/logged",
+    "OAUTH_POST_REDIRECT_URI": "https://mail.provider.test",
     "OAUTH_CLIENT_ID": "the-client-id",
     "HTML_PAGE_TITLE": "Modoboa",
 }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
-LUA = Path(__file__).resolve().parents[2] / "lua"
+LUA = Path(os.environ.get("EDGE_LUA") or Path(__file__).resolve().parents[2] / "lua")
 
 
 def spoilt(folder: Path, module: str, before: str, after: str) -> str:

@@ -104,14 +104,19 @@ def not_yet(edge):
     other_leaf(not_before=NOW + 9 * DAY, not_after=NOW + 99 * DAY)(edge)
 
 
+NOTHING = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 CERTIFICATE = {
     "truncated PEM": cert(chain=lambda e: chain_of(e)[:400]),
     "empty chain": cert(chain=""),
     "chain is words": cert(chain="hello"),
-    "chain is base64 of nothing": cert(
-        chain="-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
-    ),
+    "chain is base64 of nothing": cert(chain=NOTHING),
     "broken base64": cert(chain=lambda e: chain_of(e).replace("MII", "M!I", 1)),
+    "second certificate is none": cert(chain=lambda e: e.publisher.leaves[A].pem + NOTHING),
+    "broken base64 of the second": cert(
+        chain=lambda e: (
+            e.publisher.leaves[A].pem + e.publisher.leaves[A].above_pem.replace("MII", "M!I")
+        )
+    ),
     "second certificate broken": cert(chain=lambda e: chain_of(e)[:-200]),
     "chain with a NUL": cert(chain=lambda e: chain_of(e)[:300] + "\0" + chain_of(e)[300:]),
     "10 MB chain": cert(chain="A" * 10_000_000),
@@ -168,6 +173,7 @@ LOOKS = {
     "hsts is text": host(hsts="forever; preload"),
     "hsts with a newline": host(hsts="1\r\nX-Evil: 1"),
     "domains with markup": host(domains="<script>"),
+    "domains of 10 kB": host(domains="a.test " * 1500),
     "domains with another line": host(domains='a.test\n{"theme_primary_color":"#112233"}'),
     "kind made up": host(kind="primary"),
     "generation is text": host(generation="x"),
@@ -221,6 +227,27 @@ def test_a_bad_certificate_leaves_the_good_one_in_place_and_heals(both, kind):
     eventually(lambda: {both.serves(A) for _ in range(4)} == {healed.sha256})
     eventually(lambda: both.metric("edge_refused_publishes") == 0)
     assert both.exits() == 0
+
+
+def test_of_two_that_have_ended_the_one_that_was_published_last_is_served(both):
+    name, end = "ended.acme.test", NOW - DAY
+    for _ in range(2):
+        leaf = both.publisher.authority.leaf(name, not_before=end - 9 * DAY, not_after=end)
+        both.settle(both.publisher.publish(name, leaf=leaf))
+        assert {both.serves(name) for _ in range(4)} == {leaf.sha256}
+    assert both.metric("edge_refused_publishes") == 0
+    both.settle(both.publisher.withdraw(name))
+
+
+def test_the_good_certificate_goes_on_under_the_new_record(both):
+    leaf = good(both)
+    cert(chain="hello")(both)
+    host(domains="newer.test")(both)
+    nudge(both)
+    report = json.loads(both.status(f"/hosts/{A}").body)
+    assert (report["domains"], report["sha256"]) == ("newer.test", leaf)
+    assert b"<title>newer.test</title>" in both.get(A, "/").body
+    assert {both.serves(A) for _ in range(4)} == {leaf}
 
 
 @pytest.mark.parametrize("kind", RECORD)

@@ -1,5 +1,6 @@
 """A host that nobody holds yet: who vanishes, what is older, and a Redis that stands still cost others nothing."""
 
+import json
 import signal
 import socket
 import time
@@ -9,7 +10,7 @@ import pytest
 from OpenSSL import SSL
 
 from tests.bench.client import run
-from tests.edge.conftest import A, B
+from tests.edge.conftest import THEME, A, B
 from tests.edge.spoilt import spoilt
 from tests.edge.visitor import eventually, plain
 
@@ -82,15 +83,47 @@ def test_an_older_certificate_is_served_but_not_taken_for_the_newer_one(cold):
     newer = [cold.redis.hgetall(key) for key in keys]
     leaf, revision = cold.publisher.leaves[COLD], int(newer[0]["rev"])
     older = cold.publisher.authority.leaf(COLD)
-    record = {**newer[0], "rev": revision - 1, "cert": older.sha256}
+    theme = json.dumps({"theme_primary_color": "#010203"})
+    record = {**newer[0], "rev": revision - 1, "cert": older.sha256, "theme": theme}
     certificate = cold.publisher.certificate_fields(older)
     for key, values in zip(keys, (record, certificate), strict=True):
         cold.redis.hset(key, mapping=values)
-    assert cold.serves(COLD) == older.sha256
-    for key, values in zip(keys, newer, strict=True):
-        cold.redis.hset(key, mapping=values)
+    with cold.visit(COLD) as visit:
+        told = lambda: json.loads(visit.get("/api/", COLD).body)["headers"]  # noqa: E731
+        assert visit.sha256 == older.sha256
+        assert ["X-Virtual-Host-Theme", theme.replace(" ", "")] in told()
+        for key, values in zip(keys, newer, strict=True):
+            cold.redis.hset(key, mapping=values)
+        eventually(lambda: "X-Virtual-Host-Theme" not in dict(told()))
     eventually(lambda: cold.serves(COLD) == leaf.sha256)
     time.sleep(1.1)
+    for pid in cold.workers():
+        with cold.alone(pid):
+            assert cold.serves(COLD) == leaf.sha256
+
+
+def test_what_redis_has_older_than_what_is_held_replaces_nothing(edges):
+    edge = edges.make()
+    edge.publisher.publish(A)
+    older = {key: edge.redis.hgetall(key) for key in (f"vh:host:{A}", f"vh:cert:{A}")}
+    newer = edge.publisher.authority.leaf(A)
+    edge.settle(edge.publisher.publish(A, leaf=newer))
+    edge.settle(edge.publisher.publish(A, with_certificate=False))  # (1) listed, and not held
+    for key, values in older.items():
+        edge.redis.hset(key, mapping=values)
+    for pid in edge.workers():
+        with edge.alone(pid):
+            assert edge.serves(A) == newer.sha256
+
+
+def test_a_host_whose_certificate_was_refused_when_it_was_read_is_read_again(cold):
+    key, leaf = f"vh:cert:{COLD}", cold.publisher.leaves[COLD]
+    cold.redis.hset(key, "chain", "no chain")
+    for pid in cold.workers():
+        with cold.alone(pid):
+            assert cold.refuses(COLD)
+    cold.redis.hset(key, "chain", leaf.chain)
+    time.sleep(1.1)  # (1) so long what cannot be had is not asked for again
     for pid in cold.workers():
         with cold.alone(pid):
             assert cold.serves(COLD) == leaf.sha256
@@ -145,6 +178,28 @@ def test_the_host_that_was_published_last_is_read_in_the_same_round_trip_as_the_
     assert "get vh:rev" in asked[B]
     assert edge.serves(A) == edge.publisher.leaves[A].sha256
     assert edge.serves(B) == edge.publisher.leaves[B].sha256
+
+
+def test_a_host_of_whom_nothing_can_be_told_is_503_until_redis_is_back(edges, tmp_path):
+    line = "local function watch(name)\n"
+    forget = line + "  ngx.shared.edge_held:flush_all()\n"
+    edge = edges.make(lua=spoilt(tmp_path, "status", line, forget))
+    edge.settle(edge.publisher.publish(A, theme=THEME))
+    first, other = edge.workers()
+    with edge.alone(first), edge.visit(A) as visit:
+        assert visit.get("/api/", A).status == 200
+        session = visit.session
+    edge.redis_process.signal(signal.SIGSTOP)
+    with edge.alone(other):
+        edge.status(f"/hosts/{A}?seconds=0", "POST")
+        with edge.visit(A, session=session) as visit:
+            assert visit.resumed, "so that no certificate was looked for"
+            assert visit.get("/api/", A).status == 503
+            assert edge.metric('edge_requests_total{result="unavailable"}') == 1
+            edge.redis_process.signal(signal.SIGCONT)
+            eventually(lambda: visit.get("/api/", A).status == 200)
+            told = dict(json.loads(visit.get("/api/", A).body)["headers"])
+            assert json.loads(told["X-Virtual-Host-Theme"]) == THEME
 
 
 FORGET_INTERMEDIATES = """  for _, key in ipairs(ngx.shared.edge_held:get_keys(0)) do

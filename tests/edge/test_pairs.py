@@ -8,7 +8,8 @@ from OpenSSL import SSL
 from tests.bench.client import run
 from tests.bench.edge.contenders import private
 from tests.edge.conftest import A, B
-from tests.edge.visitor import eventually
+from tests.edge.spoilt import spoilt
+from tests.edge.visitor import Refused, eventually
 
 AES_128, AES_256 = "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"
 CHACHA = "TLS_CHACHA20_POLY1305_SHA256"
@@ -81,6 +82,30 @@ def test_a_client_that_has_to_say_hello_twice_gets_its_own_hosts_certificate(edg
         assert "Cipher is TLS_AES" in done.stdout
         assert edge.publisher.leaves[hostname].pem in done.stdout
     eventually(lambda: edge.metric(SERVED) == before + len(hosts))
+
+
+def test_a_pair_that_openssl_will_not_have_ends_the_handshake(edges, tmp_path):
+    line = "function _M.is_strong(x509, is_leaf)\n"
+    edge = edges.make(lua=spoilt(tmp_path, "x509", line, line + "  if x509 then return true end\n"))
+    edge.settle(edge.publisher.publish(A, leaf=edge.publisher.authority.leaf(A, kind="weak")))
+    for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION) * 4:
+        with pytest.raises(Refused):
+            edge.visit(A, version=version)
+    eventually(lambda: edge.metric('edge_handshakes_total{result="no_certificate"}') == 8)
+    assert edge.metric(SERVED) == 0
+
+
+@pytest.mark.parametrize("tickets", ["1", "3"])
+def test_so_many_session_messages_follow_a_handshake(edges, tickets):
+    edge = edges.make(session_tickets=tickets)
+    edge.settle(edge.publisher.publish(A))
+    argv = ["openssl", "s_client", "-connect", f"127.0.0.1:{edge.https}", "-servername", A]
+    request = f"GET /config.json HTTP/1.1\r\nHost: {A}\r\nConnection: close\r\n\r\n"
+    for _ in range(3):
+        said = subprocess.run(
+            [*argv, "-tls1_3", "-msg", "-ign_eof"], input=request, capture_output=True, text=True
+        ).stdout
+        assert said.count("NewSessionTicket") == int(tickets)
 
 
 def test_aes_128_is_chosen_but_a_client_that_puts_chacha20_first_gets_it(edge):

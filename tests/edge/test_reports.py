@@ -41,6 +41,28 @@ def test_the_first_certificate_to_end_is_a_metric(teller):
     eventually(lambda: teller.metric("edge_min_not_after_seconds") == ends(teller, B))
 
 
+def test_why_a_handshake_was_refused_is_counted(teller):
+    off, bare = "off.acme.test", "bare.acme.test"
+    teller.publisher.publish(off, state="disabled")
+    teller.settle(teller.publisher.publish(bare, with_certificate=False))
+    refused = {"no_name": None, "unknown": "nobody.test", "not_active": off, "no_certificate": bare}
+    names = {reason: f'edge_handshakes_total{{result="{reason}"}}' for reason in refused}
+    before = {reason: teller.metric(name) for reason, name in names.items()}
+    for sni in refused.values():
+        assert teller.refuses(sni)
+    for reason, name in names.items():
+        assert teller.metric(name) == before[reason] + 1
+
+
+def test_why_a_request_was_refused_is_counted(teller):
+    names = [f'edge_requests_total{{result="{why}"}}' for why in ("not_live", "misdirected")]
+    before = [teller.metric(name) for name in names]
+    for host, status in (("nobody.test", 404), (B, 421)):
+        with teller.visit(A) as visit:
+            assert visit.get("/api/", host).status == status
+    assert [teller.metric(name) for name in names] == [count + 1 for count in before]
+
+
 def test_the_report_of_a_host_says_revision_expiry_and_where_it_is_held(teller):
     name = "seen.acme.test"
     revision = teller.publisher.publish(name)
