@@ -59,6 +59,16 @@ def test_a_change_that_the_cap_left_out_is_said_later(edges):
     eventually(lambda: edge.refuses(A) and f"no certificate for {A}" in edge.log())
 
 
+def test_a_heartbeat_that_redis_does_not_take_is_written_down_and_once_when_it_does(edges):
+    edge = edges.make()
+    edge.settle(edge.publisher.publish(A))
+    edge.redis.replicaof("127.0.0.1", "1")
+    eventually(lambda: "heartbeat: READONLY" in edge.log(), seconds=15)
+    edge.redis.replicaof("NO", "ONE")
+    eventually(lambda: "heartbeat: well again" in edge.log(), seconds=15)
+    assert edge.log().count("edge: heartbeat: ") == 2
+
+
 def test_two_edges_of_one_name_notice_it_and_a_restarted_one_is_no_twin(edges):
     first, told = edges.make(), "another edge has it too"
     first.settle(first.publisher.publish(A))

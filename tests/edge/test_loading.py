@@ -1,6 +1,7 @@
 """A host that nobody holds yet: who vanishes, what is older, and a Redis that stands still cost others nothing."""
 
 import json
+import os
 import signal
 import socket
 import time
@@ -200,6 +201,30 @@ def test_a_host_of_whom_nothing_can_be_told_is_503_until_redis_is_back(edges, tm
             eventually(lambda: visit.get("/api/", A).status == 200)
             told = dict(json.loads(visit.get("/api/", A).body)["headers"])
             assert json.loads(told["X-Virtual-Host-Theme"]) == THEME
+
+
+def test_what_a_worker_has_parsed_is_served_on_when_nobody_holds_or_tells_more(edges, tmp_path):
+    line = "local function watch(name)\n"
+    forget = line + "  ngx.shared.edge_held:flush_all()\n"
+    edge = edges.make(workers="1", lua=spoilt(tmp_path, "status", line, forget))
+    edge.settle(edge.publisher.publish(A, theme=THEME))
+    first = edge.publisher.leaves[A].sha256
+    assert (edge.serves(A), edge.get(A).status) == (first, 200)
+    edge.status(f"/hosts/{A}?seconds=0", "POST")
+    (worker,) = edge.workers()
+    os.kill(worker, signal.SIGSTOP)
+    for number in range(70):  # (1) of so many at once only state and generation are read
+        edge.publisher.publish(f"n{number}.acme.test", with_certificate=False)
+    revision = edge.publisher.publish(A, leaf=edge.publisher.authority.leaf(A))
+    os.kill(worker, signal.SIGCONT)
+    edge.settle(revision)
+    edge.redis_process.signal(signal.SIGSTOP)
+    for _ in range(2):
+        assert edge.serves(A) == first
+        told = dict(json.loads(edge.get(A).body)["headers"])
+        assert json.loads(told["X-Virtual-Host-Theme"]) == THEME
+    edge.redis_process.signal(signal.SIGCONT)
+    eventually(lambda: edge.serves(A) == edge.publisher.leaves[A].sha256)
 
 
 FORGET_INTERMEDIATES = """  for _, key in ipairs(ngx.shared.edge_held:get_keys(0)) do

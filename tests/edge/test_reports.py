@@ -78,6 +78,14 @@ def test_the_report_of_a_host_says_revision_expiry_and_where_it_is_held(teller):
     assert (report(teller, name)["rev"], newer) == (newer, revision + 1)
 
 
+def test_what_was_applied_stays_applied_when_nothing_is_new(teller):
+    revision = teller.publisher.publish("still.acme.test")
+    teller.settle(revision)
+    before = teller.metric("edge_syncs_total")
+    while teller.metric("edge_syncs_total") < before + 3:
+        assert teller.metric("edge_applied_revision") == revision
+
+
 def test_a_heartbeat_says_how_many_certificates_are_held_and_when_redis_was_last_heard(teller):
     key = f"vh:edge:{teller.env['EDGE_ID']}"
     held = int(teller.metric("edge_certificates_cached"))
