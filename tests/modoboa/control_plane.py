@@ -59,9 +59,11 @@ class ControlPlaneInMemory:
             return getattr(self, method.lower())(unquote(found[1]), query, body)
 
     def page(self, query: dict[str, str]) -> dict[str, Any]:
-        """One page of the list, by name."""
+        """One page of the list, by name; `owner` narrows it."""
         limit, after = int(query.get("limit", 100)), query.get("after", "")
-        names = sorted(name for name in self.hosts if name > after)
+        owner = query.get("owner")
+        ours = [name for name, host in self.hosts.items() if owner in (None, host["owner"])]
+        names = sorted(name for name in ours if name > after)
         more = names[limit - 1] if len(names) > limit else None
         return {"items": [self.hosts[name] for name in names[:limit]], "next": more}
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 from django.urls import reverse
+from modoboa.lib.signals import set_current_request
 from oauth2_provider.models import AccessToken, Application, Grant, IDToken
 
+from modoboa_ext.oauth import may_use
 from tests.modoboa.applications import (
     SECRET,
     CodeOfAnApplication,
     CodeOfAnOwnApplication,
+    DeviceGrant,
     ForgedIdToken,
     application,
     operators_application,
@@ -186,3 +189,30 @@ def test_an_id_token_whose_application_is_gone_is_refused_and_no_more(town: Town
     token = held(GLOBEX, town.people["SimpleUsers"])["id_token"]
     IDToken.objects.update(application=None)
     assert not bearer_counts(GLOBEX, token)
+
+
+@pytest.mark.parametrize("other", [PRIMARY, ACME, f"{GLOBEX}.evil.example", f"{GLOBEX}:8443"])
+def test_at_a_tenants_host_the_frontend_returns_there_and_nowhere_else(town: Town, other):
+    client = signed_in(GLOBEX, town.people["SimpleUsers"])
+    assert authorize(client, GLOBEX, other) is None
+    query = {"client_id": "frontend", "post_logout_redirect_uri": f"https://{other}"}
+    answer = browser(GLOBEX).get("/api/o/logout/", query, secure=True)
+    assert answer.status_code == (302 if other == PRIMARY else 400), "the registered one counts"
+    assert authorize(client, GLOBEX)
+    query["post_logout_redirect_uri"] = f"https://{GLOBEX}"
+    assert browser(GLOBEX).get("/api/o/logout/", query, secure=True).status_code == 302
+    assert browser(PRIMARY).get("/api/o/logout/", query, secure=True).status_code == 400
+
+
+def test_a_token_that_is_nobodys_is_given_to_programs_alone(town: Town):
+    way = DeviceGrant(town.people["SimpleUsers"])
+    assert way.enters(GLOBEX)
+    way.user = None
+    assert not way.enters(GLOBEX)
+    assert not way.enters(PRIMARY)
+
+
+def test_outside_of_a_request_nobody_acts(town: Town):
+    set_current_request(None)
+    assert not may_use(town.people["SuperAdmins"])
+    assert not may_use(None)

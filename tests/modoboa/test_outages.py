@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 from django.utils import timezone
 
 from modoboa_ext import jobs, mirror, sync
+from modoboa_ext.control_plane import Unreachable, connect
 from modoboa_ext.models import VirtualHost
 from tests.modoboa.test_rest import BASE, Api, pk
 from tests.modoboa.test_sync import DUE
@@ -107,3 +109,11 @@ def test_what_was_done_and_not_heard_is_done_once_more_and_confirmed(town, contr
     control_plane.loses.clear()
     assert sync.push_all() == 0
     assert not VirtualHost.objects.filter(name=GLOBEX).exists()
+
+
+def test_a_control_plane_that_never_answers_is_not_waited_for(town, control_plane):
+    never = threading.Event()
+    control_plane.before["GET", "/settings"] = lambda: never.wait(60)
+    with pytest.raises(Unreachable, match="does not answer"):
+        connect(read_seconds=0.1).call("GET", "/settings")
+    never.set()

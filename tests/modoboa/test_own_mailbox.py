@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from django.test import RequestFactory
 from django.urls import URLResolver, get_resolver
 from modoboa.admin.models import Mailbox
 from modoboa.calendars.models import AccessRule, UserCalendar
 from modoboa.core.models import LocalConfig, User
+from modoboa.lib.signals import set_current_request
 
+from modoboa_ext import hosts
 from tests.modoboa.town import ACME, GLOBEX, PASSWORD, PRIMARY, Town, browser
 from tests.modoboa.ways import held
 
@@ -148,3 +151,15 @@ def test_no_list_of_the_api_tells_of_what_belongs_to_another_host(carl: User, to
         domain.add_admin(carl)
     assert len(telling(PRIMARY, carl)) >= FEWEST_LISTS
     assert telling(GLOBEX, carl) == set()
+
+
+def test_a_form_about_oneself_shows_and_keeps_the_mailbox(carl: User):
+    """Another object of the same person is not the one who asks."""
+    request = RequestFactory().get("/")
+    request.virtual_host, request.user = hosts.lookup(GLOBEX), carl
+    set_current_request(request)
+    try:
+        assert not hasattr(carl, "mailbox")
+        assert User.objects.get(pk=carl.pk).mailbox.full_address == "carl@acme.test"
+    finally:
+        set_current_request(None)

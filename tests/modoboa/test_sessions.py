@@ -184,6 +184,20 @@ def test_who_cannot_be_judged_is_not_served_and_stays_signed_in(town: Town, role
     assert authorize(client, GLOBEX)
 
 
+def test_nobody_is_refused_while_the_hosts_domains_cannot_be_read_anew(town: Town):
+    user, host = town.people["SimpleUsers"], hosts.lookup(GLOBEX)
+
+    def broken(execute: Any, sql: str, *rest: Any) -> Any:
+        if "LEFT JOIN" in sql:
+            raise OperationalError("database is locked")
+        return execute(sql, *rest)
+
+    people.recent.remember((user.pk, GLOBEX), frozenset({10**6}))
+    with connection.execute_wrapper(broken), pytest.raises(people.PeopleUnreadable):
+        people.may_be_at(user, host)
+    assert people.may_be_at(user, host)
+
+
 def test_who_cannot_be_judged_cannot_sign_in(town: Town):
     user = town.people["SimpleUsers"]
     with nobody_can_be_read():

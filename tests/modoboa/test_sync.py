@@ -448,6 +448,35 @@ def test_what_exists_only_over_there_is_deleted_when_pruning_is_asked_for(told):
     assert set(told.hosts) == {ACME, GLOBEX}
 
 
+def test_pruning_leaves_alone_what_is_somebody_elses(told):
+    told.overwrite("mail.script.test", owner="script")
+    told.overwrite("mail.nobody.test")
+    call_command("virtualhosts_sync", "--prune", stdout=io.StringIO())
+    assert set(told.hosts) == {ACME, GLOBEX, "mail.script.test", "mail.nobody.test"}
+
+
+def test_of_more_hosts_than_a_page_holds_each_is_known(told):
+    for number in range(1001):
+        told.overwrite(f"h{number:04}.crowd.test", owner="modoboa")
+    names = [host["hostname"] for host in connect().all()]
+    assert len(names) == len(set(names)) == 1003
+
+
+def test_a_control_plane_that_is_asked_too_often_has_refused_nothing(town, control_plane):
+    busy = 429, {"message": "too many requests: try again in 3 s"}
+    control_plane.answers["PUT", f"/virtualhosts/{ACME}"] = busy
+    assert sync.push_all() == 2
+    assert VirtualHost.objects.get(name=ACME).status == "pending"
+
+
+def test_a_proxy_in_the_environment_is_not_asked(town, control_plane, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert sync.push_all() == 0
+
+
 def test_sync_says_what_waits(town, control_plane):
     control_plane.down = True
     with pytest.raises(CommandError, match="2 not confirmed"):
