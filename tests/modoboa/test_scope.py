@@ -202,13 +202,20 @@ def test_domain_aliases_are_where_their_domain_is(administrator, town, version):
 def test_what_is_asked_about_somebody_else_is_answered_as_everywhere(
     administrator, colleague, town
 ):
-    """As where Modoboa, in a request of the administrator's, hands over what somebody owned."""
+    """As where Modoboa, in a request of the administrator's, hands over what somebody owned.
+
+    Modoboa lets an administrator follow a colleague to what that one made; here, only what is of the host.
+    """
+    made = Alias.objects.get(address="boss@acme.test")
+    assert administrator.can_access(made)
     request = RequestFactory().get("/")
     request.virtual_host, request.user = hosts.lookup(GLOBEX), administrator
     set_current_request(request)
     try:
         acme = town.domains["acme.test"]
         assert not administrator.can_access(acme)
+        assert not administrator.can_access(made)
+        assert administrator.can_access(Alias.objects.get(address="boss@globex.test"))
         assert colleague.can_access(acme)
         for person, seen in ((administrator, False), (colleague, True)):
             about = person.objectaccess_set.filter(content_type__model="domain", object_id=acme.pk)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from datetime import timedelta
 
 import django_rq
 import pytest
@@ -146,6 +147,24 @@ def test_a_name_made_again_is_not_put_while_its_former_life_stays(told, town):
     told.answers.clear()
     assert sync.push_all() == 0
     assert "theme" not in told.hosts[ACME]
+
+
+def test_a_disabled_name_that_is_deleted_and_made_again_is_open_and_new(told, town):
+    VirtualHost.objects.filter(name=ACME).update(creation=timezone.now() - timedelta(days=900))
+    VirtualHost.objects.get(name=ACME).change(enabled=False)
+    again = made_again(Town.load())
+    assert again.live
+    assert timezone.now() - again.creation < timedelta(days=1)
+    assert again.mirror == {}
+
+
+def test_what_is_told_anew_is_not_shown_as_refused_meanwhile(told, town):
+    VirtualHost.objects.filter(name=ACME).update(refusal="not now", confirmed_generation=1)
+    host = VirtualHost.objects.get(name=ACME)
+    assert host.status == "failed"
+    assert host.supersede()
+    host.refresh_from_db()
+    assert host.status == "pending"
 
 
 def test_a_refusal_is_noted_with_its_sentence_and_forgotten_with_the_next_change(told, town):
@@ -307,6 +326,14 @@ def test_renewals_that_are_due_are_asked_for(told):
     jobs.check_certificate_renewals()
     renewals = [path for method, path, _ in told.asked if path.endswith("/renew")]
     assert renewals == [f"/virtualhosts/{ACME}/renew"]
+
+
+def test_no_renewal_is_asked_for_of_a_host_that_is_disabled(told, town):
+    told.hosts[ACME] |= {"status": "ready", "certificate": DUE}
+    VirtualHost.objects.get(name=ACME).change(enabled=False)
+    sync.push_all()
+    jobs.check_certificate_renewals()
+    assert [path for _, path, _ in told.asked if path.endswith("/renew")] == []
 
 
 def test_each_renewal_that_is_scheduled_is_logged_once(told, jobs_log):
