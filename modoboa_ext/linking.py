@@ -65,11 +65,12 @@ def set_hostname(domain: Domain, text: str | None, actor: Any) -> None:
 def hold(domain: Domain, name: str | None = None) -> None:
     """Lock the domain, then its host and the one called `name`, in one order.
 
-    Who saves or deletes at the same moment waits, and never two for each other.
+    Who saves or deletes at the same moment waits, and never two for each other. One query a host, since InnoDB
+    locks what it looks a row up by: of several at once it may look at all rows, in their order.
     """
     list(Domain.objects.select_for_update().filter(pk=domain.pk))
-    names = {current_name(domain), name} - {None}
-    list(VirtualHost.objects.select_for_update().filter(name__in=names).order_by("pk"))
+    for held in sorted(filter(None, {current_name(domain), name})):
+        list(VirtualHost.objects.select_for_update().filter(name=held))
 
 
 def require_right(actor: Any, domain: Domain) -> None:
