@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from control.sealing import spki_sha256
 
 SMALLEST_RSA = 2048
+SMALLEST_CURVE = 224
 LONGEST_CHAIN = 10
 CLOCK_SKEW = timedelta(minutes=5)
 CURVES = (ec.SECP256R1, ec.SECP384R1)
@@ -76,12 +78,13 @@ def load_key(pem: str) -> PrivateKeyTypes:
 def check(chain: str, key: PrivateKeyTypes, hostname: str, now: datetime) -> Facts:
     """Return the facts when `hostname` can be served with this pair now; raise Unusable.
 
-    In this order: parses, key fits and is strong enough, dates, SAN, purpose, each certificate is
-    signed by the next.
+    In this order: parses, key fits and is strong enough, so is the chain, dates, SAN, purpose, each
+    certificate is signed by the next.
     """
     certificates = _parse(chain)
     leaf = certificates[0]
     _check_key(leaf, key, certificates)
+    _check_strength(certificates)
     _check_dates(leaf, now)
     sans = _names(leaf)
     if not covers(sans, hostname):
@@ -182,6 +185,31 @@ def _check_key(
         raise Unusable(
             "key must be ECDSA P-256 or P-384, or RSA: others are not served by all edges"
         )
+
+
+def _check_strength(certificates: list[x509.Certificate]) -> None:
+    """What OpenSSL does not hand out at its security level 2, which is Debian's: edges would refuse it."""
+    for number, certificate in enumerate(certificates, start=1):
+        why = _weakness(certificate)
+        if why:
+            raise Unusable(
+                f"certificate {number} of the chain is too weak ({why}): ask its issuer for a newer one"
+            )
+
+
+def _weakness(certificate: x509.Certificate) -> str | None:
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < SMALLEST_RSA:
+        return f"an RSA key of {key.key_size} bits"
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.key_size < SMALLEST_CURVE:
+        return f"an ECDSA key of {key.key_size} bits"
+    if certificate.issuer == certificate.subject:
+        return None  # nobody goes by the signature of a root
+    with suppress(UnsupportedAlgorithm):
+        algorithm = certificate.signature_hash_algorithm
+        if isinstance(algorithm, hashes.SHA1 | hashes.MD5):
+            return f"signed with {algorithm.name.upper()}"
+    return None
 
 
 def _check_dates(leaf: x509.Certificate, now: datetime) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -87,6 +90,29 @@ class Ca:
     def weak(self, name: str) -> Pair:
         """With an RSA key of 1024 bits."""
         return self.pair(name, key=rsa.generate_private_key(65537, 1024))
+
+    @classmethod
+    def weak_above(cls, name: str) -> Pair:
+        """With such a key in the certificate above."""
+        ca = cls()
+        ca.key = rsa.generate_private_key(65537, 1024)
+        ca.intermediate = ca._sign("Intermediate", "Root", ca.key, ca.root_key, ca=True)
+        return ca.pair(name)
+
+    @classmethod
+    def weakly_signed_above(cls, name: str) -> Pair:
+        """With a SHA-1 signature in the certificate above, which only openssl(1) still makes."""
+        ca = cls()
+        with TemporaryDirectory() as folder:
+            alone = ca._sign("Intermediate", "Intermediate", ca.key, ca.key, ca=True)
+            Path(folder, "above").write_text(pem(alone))
+            Path(folder, "root").write_text(pem(ca.root))
+            Path(folder, "key").write_text(key_pem(ca.root_key))
+            argv = ["openssl", "x509", "-in", "above", "-CA", "root", "-CAkey", "key", "-sha1"]
+            argv += ["-CAcreateserial", "-days", "365"]
+            made = subprocess.run(argv, cwd=folder, check=True, stdout=subprocess.PIPE).stdout
+        ca.intermediate = x509.load_pem_x509_certificate(made)
+        return ca.pair(name)
 
     def _sign(
         self,
