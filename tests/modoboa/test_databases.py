@@ -1,4 +1,4 @@
-"""The suite of this folder once more, on PostgreSQL and on MariaDB, with the tables that the migrations make."""
+"""This folder's suite on PostgreSQL and MariaDB with the tables that migrations make; races in each run."""
 
 from __future__ import annotations
 
@@ -13,23 +13,31 @@ import pytest
 from deploy.mariadb import Server
 from deploy.postgresql import Cluster
 
-pytestmark = pytest.mark.long
 HERE = Path(__file__).parent
 # These deploy an instance of their own, with a database of their own.
 ELSEWHERE = ("test_instance.py", "test_lifecycle.py", Path(__file__).name)
 
 
-@pytest.mark.parametrize("make", [Cluster, Server], ids=["postgresql", "mariadb"])
-def test_the_suite_passes_with_real_migrations(make: type[Cluster] | type[Server]) -> None:
-    argv = [sys.executable, "-m", "pytest", str(HERE), "-q"]
-    argv += [f"--ignore={HERE / name}" for name in ELSEWHERE]
+def passed(make: type[Cluster] | type[Server], *argv: str, **env: str) -> int:
+    """How many tests pass on a database of that kind, made for them; all do."""
     database = make()
     try:
-        env = {**os.environ, "DBURL": database.start().url, "MIGRATIONS": "1"}
-        done = subprocess.run(argv, env=env, capture_output=True, text=True)
+        env = {**os.environ, "DBURL": database.start().url, **env}
+        command = [sys.executable, "-m", "pytest", "-q", *argv]
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
     finally:
         database.stop()
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
-    [passed] = re.findall(r"(\d+) passed", done.stdout)
-    assert int(passed) > 300
-    print(f"{passed} passed")
+    [found] = re.findall(r"(\d+) passed", done.stdout)
+    return int(found)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("make", [Cluster, Server], ids=["postgresql", "mariadb"])
+def test_the_suite_passes_with_real_migrations(make: type[Cluster] | type[Server]) -> None:
+    others = [f"--ignore={HERE / name}" for name in ELSEWHERE]
+    assert passed(make, str(HERE), *others, MIGRATIONS="1") > 300
+
+
+def test_two_at_the_same_moment_where_rows_are_locked() -> None:
+    assert passed(Cluster, str(HERE / "test_races.py")) > 10
