@@ -12,6 +12,7 @@ from tests.bench.client import run as client_run
 from tests.bench.edge.bench_handshakes import SAME_TICKETS
 from tests.bench.edge.contenders import (
     CLIENT_CORE,
+    INSTANCES,
     PATTERN,
     Contender,
     EdgeContender,
@@ -157,9 +158,9 @@ def shared_only(port: int) -> int:
 
 
 def growth(field: Field, hundred_thousand: Contender) -> list[Row]:
-    """What a warm handshake costs at 100, 10,000 and 100,000 hosts in the index."""
+    """What a warm handshake costs at 100, 10,000 and 100,000 hosts in the index: three processes of each."""
     contenders = [hundred_thousand]
-    for hosts in (100, 10_000):
+    for hosts in [100, 10_000] * INSTANCES + [MANY] * (INSTANCES - 1):
         edge = field.edge(f"edge-{hosts}")
         edge.publisher.begin()
         fill(edge, 0, hosts)
