@@ -113,8 +113,7 @@ def choose_directory(
     """The CA of a new order: the second only after the first has stayed down."""
     if second is None:
         return first
-    account = session.get(Account, first)
-    down_since = account.down_since if account else None
+    down_since = _down_since(session, first)
     return second if renewal.use_fallback(down_since, now, **_life(host)) else first
 
 
@@ -127,12 +126,10 @@ def unless_second(
     now: datetime,
 ) -> datetime:
     """`until`, when the first CA may be asked again, or earlier, when the second is asked in its place."""
-    if second is None:
+    down_since = _down_since(session, first)
+    if second is None or down_since is None:
         return until
-    account = session.get(Account, first)
-    if account is None or account.down_since is None:
-        return until
-    moment = renewal.fallback_at(account.down_since, now, **_life(host))
+    moment = renewal.fallback_at(down_since, now, **_life(host))
     return min(until, moment) if moment > now else until
 
 
@@ -163,7 +160,11 @@ _DOWN_SINCE = select(Account.down_since).where(Account.directory_url == bindpara
 
 def away_since(session: Session, host: VirtualHost) -> datetime | None:
     """Since when the CA of the order under way has answered nobody; None while it answers."""
-    account = session.get(Account, host.order.directory_url) if host.order else None
+    return _down_since(session, host.order.directory_url) if host.order else None
+
+
+def _down_since(session: Session, directory_url: str) -> datetime | None:
+    account = session.get(Account, directory_url)
     return account.down_since if account else None
 
 

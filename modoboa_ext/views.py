@@ -24,7 +24,7 @@ from rest_framework.views import APIView
 
 from modoboa_ext import licence, listing, mirror, sync, theme
 from modoboa_ext import serializers as shapes
-from modoboa_ext.control_plane import ControlPlaneError, connect, host_path
+from modoboa_ext.control_plane import ControlPlane, ControlPlaneError, connect, host_path
 from modoboa_ext.models import VirtualHost
 
 AUTHORITY_SECONDS = 60.0
@@ -252,15 +252,20 @@ class VirtualHostViewSet(
 
     def ask(self, method: str, part: str, **options: Any) -> Any:
         """Ask the control plane for a part of this host; it is told of the host first if need be."""
-        answer = self.exchange(method, part, **options)
-        return answer.json() if answer.content else None
+        host, control = self.told()
+        return control.part(method, host.name, part, **options)
 
     def exchange(self, method: str, part: str, **options: Any) -> requests.Response:
         """The same with the answer's headers."""
+        host, control = self.told()
+        return control.exchange(method, host_path(host.name, part), **options)
+
+    def told(self) -> tuple[VirtualHost, ControlPlane]:
+        """This host, and the control plane, which knows of it by now."""
         host, control = self.get_object(), connect()
         if not host.confirmed:
             sync.push(host, control)
-        return control.exchange(method, host_path(host.name, part), **options)
+        return host, control
 
 
 def current(host: VirtualHost, shape: type[shapes.CurrentHostSerializer]) -> Response:
