@@ -223,36 +223,31 @@ def test_while_the_index_is_incomplete_the_certificate_hook_decides(edges):
     assert edge.serves(A) == edge.publisher.leaves[A].sha256
 
 
-def test_more_live_hosts_than_may_be_asked_for_wait_for_the_index(edges):
+def asked_early(edges, ask, state):
+    """An edge, the hosts' leaf, and what `ask` (a method) answers for 120 hosts before and after the index is there."""
     edge = edges.make(start=False, workers="1")
     leaf = edge.publisher.authority.leaf("*.early.test")
     names = [f"n{number}.early.test" for number in range(120)]
     for name in names:
-        edge.publisher.publish(name, leaf=leaf)
+        edge.publisher.publish(name, leaf=leaf, state=state)
     edge.redis.rename("vh:hosts", "elsewhere")
     edge.redis.set("vh:hosts", "unreadable")
     edge.start()
     with ThreadPoolExecutor(len(names)) as pool:
-        shown = [pool.submit(edge.serves, name) for name in names]
-        eventually(lambda: sum(one.done() for one in shown) >= 50)
+        answers = [pool.submit(getattr(edge, ask), name) for name in names]
+        eventually(lambda: sum(one.done() for one in answers) >= 50)
         edge.redis.rename("elsewhere", "vh:hosts")
-        assert {one.result() for one in shown} == {leaf.sha256}
+        return edge, leaf, {one.result() for one in answers}
+
+
+def test_more_live_hosts_than_may_be_asked_for_wait_for_the_index(edges):
+    _, leaf, shown = asked_early(edges, "serves", "active")
+    assert shown == {leaf.sha256}
 
 
 def test_a_disabled_host_that_waited_for_the_index_is_refused(edges):
-    edge = edges.make(start=False, workers="1")
-    leaf = edge.publisher.authority.leaf("*.early.test")
-    names = [f"n{number}.early.test" for number in range(120)]
-    for name in names:
-        edge.publisher.publish(name, leaf=leaf, state="disabled")
-    edge.redis.rename("vh:hosts", "elsewhere")
-    edge.redis.set("vh:hosts", "unreadable")
-    edge.start()
-    with ThreadPoolExecutor(len(names)) as pool:
-        refused = [pool.submit(edge.refuses, name) for name in names]
-        eventually(lambda: sum(one.done() for one in refused) >= 50)
-        edge.redis.rename("elsewhere", "vh:hosts")
-        assert {one.result() for one in refused} == {True}
+    edge, _, refused = asked_early(edges, "refuses", "disabled")
+    assert refused == {True}
     eventually(lambda: edge.metric("edge_index_complete") == 1)
     assert edge.metric('edge_handshakes_total{result="served"}') == 0
 
